@@ -1,0 +1,1 @@
+"""Brokers: one small protocol and what stands behind it (DESIGN §7)."""

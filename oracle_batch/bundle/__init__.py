@@ -1,0 +1,1 @@
+"""Model bundles: a ZIP with a hidden Markov model, a PPO policy and all their metadata (DESIGN §4)."""
