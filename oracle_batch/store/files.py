@@ -1,0 +1,180 @@
+"""Files replaced in one piece: after any crash a path holds the old bytes or the new ones, never a mixture."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from oracle_batch.errors import StateError
+
+TEMP_SUFFIX: Final = ".tmp"
+FILE_MODE: Final = 0o600
+
+_FIXES: Final = {
+    errno.ENOSPC: "free some disk space and run again",
+    errno.EDQUOT: "free some of the disk quota and run again",
+    errno.EFBIG: "raise the file size limit (ulimit -f) and run again",
+    errno.EROFS: "remount the file system read-write, or choose another --home",
+    errno.EACCES: "give this user access: chown or chmod u+rwX",
+    errno.EPERM: "give this user access: chown or chmod u+rwX",
+    errno.EIO: "the disk reports errors: check it before trading on",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+def state_error(error: OSError, path: Path, what: str) -> StateError:
+    """The StateError for a failed system call: file, the system's own words, and what the operator can do."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return StateError(f"cannot {what}: {reason}", file=path, fix=_FIXES.get(error.errno or 0))
+
+
+def replace_atomically(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path``: temp file beside it, fsync, rename, fsync of the folder. Mode 0600.
+
+    Raises:
+        StateError: the system refused; the old file is whole and no temp file is left.
+    """
+    replace_all([(path, data)])
+
+
+def replace_all(items: Sequence[tuple[Path, bytes]]) -> None:
+    """Replace many files, each in one piece, in the order given; every folder is fsynced once, at the end.
+
+    All temp files are on disk before the first rename, so a full disk changes nothing at all. Renames happen in
+    order; a crash between two of them leaves the first ones new and the rest old.
+
+    Raises:
+        StateError: the system refused. Before the first rename nothing has changed; no temp file is left.
+    """
+    waiting: list[tuple[Path, Path]] = []
+    path = Path()
+    try:
+        for path, data in items:
+            temp = path.with_name(f".{path.name}.{os.getpid()}{TEMP_SUFFIX}")
+            waiting.append((temp, path))
+            _write_new(temp, data)
+        while waiting:
+            temp, path = waiting[0]
+            os.replace(temp, path)
+            del waiting[0]
+        for folder in dict.fromkeys(path.parent for path, _ in items):
+            path = folder
+            sync_folder(folder)
+    except OSError as error:
+        raise state_error(error, path, "write") from error
+    finally:
+        for temp, _ in waiting:
+            _discard(temp)
+
+
+def _write_new(temp: Path, data: bytes) -> None:
+    descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _discard(temp: Path) -> None:
+    try:
+        os.unlink(temp)
+    except OSError:
+        pass  # the error that brought us here is the one to tell; the next run cleans up
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """A state file's bytes, or None when there is no such file.
+
+    Raises:
+        StateError: unreadable, no regular file, or writable by everybody on this machine.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise state_error(error, path, "read") from error
+    try:
+        refuse_unsafe(path, os.fstat(descriptor))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    except OSError as error:
+        raise state_error(error, path, "read") from error
+    finally:
+        os.close(descriptor)
+
+
+def refuse_unsafe(path: Path, status: os.stat_result) -> None:
+    """Refuse what is no regular file, or what anybody on this machine may write.
+
+    Raises:
+        StateError: naming the chmod that repairs it.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise StateError("is not a regular file", file=path, fix="move it away")
+    if status.st_mode & stat.S_IWOTH:
+        raise StateError(
+            f"is writable by everybody (mode {stat.S_IMODE(status.st_mode):04o}), so nothing in it can be trusted",
+            file=path,
+            fix=f"look at it, then: chmod 600 {path}",
+        )
+
+
+def refuse_unsafe_folders(folders: Iterable[Path]) -> None:
+    """Refuse folders that anybody may write: there a state file can be exchanged whatever its own mode is.
+
+    Raises:
+        StateError: naming the chmod that repairs it. Folders that do not exist are passed over.
+    """
+    for folder in folders:
+        try:
+            mode = os.stat(folder).st_mode
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise state_error(error, folder, "look at") from error
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise StateError(
+                f"is a folder writable by everybody (mode {stat.S_IMODE(mode):04o})",
+                file=folder,
+                fix=f"look at its files, then: chmod 700 {folder}",
+            )
+
+
+def clean_temps(folder: Path) -> int:
+    """Remove temp files that a killed run left in a folder; returns how many. Call it under the lock.
+
+    Raises:
+        StateError: a leftover cannot be removed.
+    """
+    removed = 0
+    try:
+        with os.scandir(folder) as entries:
+            leftovers = [e.path for e in entries if e.name.startswith(".") and e.name.endswith(TEMP_SUFFIX)]
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise state_error(error, folder, "list") from error
+    for leftover in leftovers:
+        try:
+            os.unlink(leftover)
+        except OSError as error:
+            raise state_error(error, Path(leftover), "remove the stale temp file") from error
+        removed += 1
+    return removed
