@@ -1,0 +1,220 @@
+"""From windows and twins to signals: all models of a tick in one pass, or one model over its history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from oracle_batch.bars import Bars
+from oracle_batch.brain import features, policy, regime, twin
+from oracle_batch.brain.twin import TwinState
+from oracle_batch.bundle.model import Model
+from oracle_batch.types import WINDOW
+
+REPLAY_CHUNK = 512
+
+Float64 = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+SERIES = ("high", "low", "close", "volume")
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The last 350 closed bars of M models: ``time`` (M,) open time of the newest, the rest (M, 350) float64."""
+
+    time: NDArray[np.int64]
+    high: Float64
+    low: Float64
+    close: Float64
+    volume: Float64
+
+
+def stack_windows(histories: Sequence[Bars]) -> Windows:
+    """The windows of the given histories, each at least 350 bars long."""
+    return Windows(
+        np.array([bars.time[-1] for bars in histories], np.int64),
+        *(np.stack([getattr(bars, name)[-WINDOW:] for bars in histories]) for name in SERIES),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the brain wants on one bar, and the twin after it. ``action`` indexes ``types.ACTIONS``."""
+
+    action: int
+    hmm_state: int
+    twin: TwinState
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """Models that share periods, decoding, state count and net shape, and so are computed as one stack."""
+
+    rows: slice | NDArray[np.intp]
+    models: tuple[Model, ...]
+    regimes: regime.RegimeStack
+    policies: policy.PolicyStack
+    column: NDArray[np.intp]
+    one_hot: Float32
+
+    @property
+    def like(self) -> Model:
+        return self.models[0]
+
+
+def _family_key(model: Model) -> tuple[object, ...]:
+    return (
+        model.features,
+        model.decoding,
+        model.regime.n_states,
+        model.policy.shape,
+        model.policy.activation,
+        model.observation_pnl,
+    )
+
+
+class Brain:
+    """A set of models prepared to decide together; alike ones are stacked once, here."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        members: dict[tuple[object, ...], list[int]] = {}
+        for index, model in enumerate(models):
+            members.setdefault(_family_key(model), []).append(index)
+        self.models = tuple(models)
+        self._families = [
+            self._family(slice(None) if len(members) == 1 else np.array(rows, np.intp), [models[row] for row in rows])
+            for rows in members.values()
+        ]
+
+    @staticmethod
+    def _family(rows: slice | NDArray[np.intp], models: Sequence[Model]) -> _Family:
+        return _Family(
+            rows,
+            tuple(models),
+            regime.stack_regimes([model.regime for model in models]),
+            policy.stack_policies([model.policy for model in models]),
+            np.arange(len(models)),
+            np.eye(models[0].regime.n_states, dtype=np.float32),
+        )
+
+    def decide(self, windows: Windows, twins: Sequence[TwinState]) -> list[Decision]:
+        """One decision a model, in the models' order. Pure: the twins given are not changed."""
+        everyone = np.arange(len(self.models))
+        decisions: list[Decision | None] = [None] * len(self.models)
+        for family in self._families:
+            indices = everyone[family.rows].tolist()
+            states = [twins[index] for index in indices]
+            for index, decision in zip(indices, _decide_family(family, windows, states), strict=True):
+                decisions[index] = decision
+        return [decision for decision in decisions if decision is not None]
+
+
+def _decide_family(family: _Family, windows: Windows, twins: Sequence[TwinState]) -> list[Decision]:
+    model, rows = family.like, family.rows
+    close = windows.close[rows]
+    newest = windows.time[rows]
+    counted = 1 if model.decoding == "single" else WINDOW - features.first_full_row(model.features)
+    reach = min(features.lookback(model.features, counted), WINDOW)
+    columns = features.Columns(
+        *(np.ascontiguousarray(getattr(windows, name)[rows, -reach:].T) for name in SERIES)
+    )
+    inputs = features.regime_inputs(columns, model.features, counted)
+    if model.decoding == "single":
+        states = regime.decode_single(family.regimes, inputs)[0]
+    else:
+        density = regime.log_density(family.regimes, inputs)
+        states = _DECODE[model.decoding](family.regimes, density)
+    ema = features.window_ema(close, model.features.ema_period, 1)
+    n_states = model.regime.n_states
+    observation = np.empty((len(twins), 1, features.MARKET_INPUTS + n_states + features.TWIN_INPUTS), np.float32)
+    observation[:, 0, : features.MARKET_INPUTS] = features.market_inputs(
+        columns, ema, newest[None, :], model.features, 1
+    )[0]
+    observation[:, 0, features.MARKET_INPUTS : -features.TWIN_INPUTS] = family.one_hot[states]
+    closes = close[:, -1].tolist()
+    observation[:, 0, -features.TWIN_INPUTS :] = _twin_inputs(family.models, twins, closes)
+    actions = np.argmax(policy.logits(family.policies, observation)[:, 0], axis=-1)
+    return [
+        Decision(action, state, twin.step(before, action, state, bar_time, last, one.costs))
+        for one, before, action, state, bar_time, last in zip(
+            family.models, twins, actions.tolist(), states.tolist(), newest.tolist(), closes, strict=True
+        )
+    ]
+
+
+def _twin_inputs(models: Sequence[Model], twins: Sequence[TwinState], closes: Sequence[float]) -> Float32:
+    """Observation values of the twins as the previous bar left them, or marked first (``observation_pnl``)."""
+    floating = (
+        [state.floating_pnl for state in twins]
+        if models[0].observation_pnl == "previous"
+        else [twin.mark(*marked) for marked in zip(twins, closes, (one.costs for one in models), strict=True)]
+    )
+    lots = [one.costs.lot_sizes[state.intensity] for one, state in zip(models, twins, strict=True)]
+    return features.twin_inputs(np.array([state.direction for state in twins]), np.array(lots), np.array(floating))
+
+
+_DECODE = {"filter": regime.decode_filter, "viterbi": regime.decode_viterbi}
+
+
+def market_view(model: Model, bars: Bars, count: int) -> tuple[NDArray[np.intp], Float32]:
+    """What does not depend on the twin, for the last ``count`` bars: states (count,), market inputs (count, 6).
+
+    ``bars`` must hold ``WINDOW - 1`` bars before the first of them.
+    """
+    reach = count + WINDOW - 1
+    columns = features.Columns(*(np.ascontiguousarray(getattr(bars, name)[-reach:, None]) for name in SERIES))
+    close = np.ascontiguousarray(bars.close[None, -reach:])
+    ema = features.window_ema(close, model.features.ema_period, count)
+    market = features.market_inputs(columns, ema, bars.time[-count:, None], model.features, count)[:, 0]
+    stack = regime.stack_regimes([model.regime])
+    if model.decoding == "single":
+        return regime.decode_single(stack, features.regime_inputs(columns, model.features, count))[:, 0], market
+    decode = _DECODE[model.decoding]
+    length = WINDOW - features.first_full_row(model.features)
+    density = regime.log_density(stack, features.regime_inputs(columns, model.features, count + length - 1))[:, 0]
+    windows = sliding_window_view(density, length, axis=0)  # (count, N, length)
+    states = [
+        decode(stack, np.ascontiguousarray(windows[start : start + REPLAY_CHUNK].transpose(2, 0, 1)))
+        for start in range(0, count, REPLAY_CHUNK)
+    ]
+    return np.concatenate(states), market
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A model's life over the decided bars: one entry a bar, ``twins`` after it."""
+
+    time: NDArray[np.int64]
+    actions: list[int]
+    hmm_states: list[int]
+    twins: list[TwinState]
+    observations: Float32
+
+
+def replay(model: Model, bars: Bars, start: TwinState, count: int) -> Replay:
+    """Decide the last ``count`` bars one after another, from the twin ``start``.
+
+    Equal to ``count`` single decisions to the last bit. ``bars`` must hold at least ``count + 349`` bars.
+    """
+    states, market = market_view(model, bars, count)
+    n_states = model.regime.n_states
+    rows = np.empty((count, features.MARKET_INPUTS + n_states + features.TWIN_INPUTS), np.float32)
+    rows[:, : features.MARKET_INPUTS] = market
+    rows[:, features.MARKET_INPUTS : -features.TWIN_INPUTS] = np.eye(n_states, dtype=np.float32)[states]
+    stack = policy.stack_policies([model.policy])
+    costs, alone = model.costs, (model,)
+    state, actions, twins = start, [], []
+    hmm_states = states.tolist()
+    observation = rows.reshape(count, 1, 1, -1)
+    times, closes = bars.time[-count:], bars.close[-count:].tolist()
+    for row, (bar_time, close, hmm_state) in enumerate(zip(times.tolist(), closes, hmm_states, strict=True)):
+        rows[row, -features.TWIN_INPUTS :] = _twin_inputs(alone, (state,), (close,))[0]
+        action = int(policy.logits(stack, observation[row]).argmax())
+        state = twin.step(state, action, hmm_state, bar_time, close, costs)
+        actions.append(action)
+        twins.append(state)
+    return Replay(times, actions, hmm_states, twins, rows)
