@@ -1,0 +1,67 @@
+# Needs make and Python 3.11 or newer. Every target builds what it needs in .venv from the lock files:
+# `demo` the runtime set, the others also the tools and torch.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COVERAGE_MIN := 90
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test check static format bench lock clean
+
+help:
+	@echo "make demo    a few hundred ticks on the paper broker, with a report"
+	@echo "make test    the test suite, with the line coverage (at least $(COVERAGE_MIN) %)"
+	@echo "make static  formatting, lint and types"
+	@echo "make check   static and test"
+	@echo "make bench   the benchmarks; the last line is one JSON object"
+	@echo "make format  put the code into the project's format"
+	@echo "make lock    resolve the dependencies anew into requirements/*.lock"
+	@echo "make clean   remove .venv and everything that was generated"
+
+demo: $(VENV)/runtime.stamp
+	$(BIN)/oracle-batch demo
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN)
+
+static: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: static test
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python bench/run.py
+
+lock: $(VENV)/dev.stamp
+	UV=$(BIN)/uv tools/lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --no-deps on every locked step: pip would otherwise go back to the releases that ctrader-open-api pins.
+$(VENV)/runtime.stamp: requirements/runtime.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --no-deps --require-hashes -r requirements/runtime.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# torch comes last, so that all it needs is there from the lock.
+$(VENV)/dev.stamp: requirements/train-dev.lock requirements/torch.txt $(VENV)/runtime.stamp
+	$(PIP) install --no-deps --require-hashes -r requirements/train-dev.lock
+	$(PIP) install -r requirements/torch.txt
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed, e.g.: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
