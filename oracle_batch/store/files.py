@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -59,7 +60,7 @@ def replace_all(items: Sequence[tuple[Path, bytes]]) -> None:
             _write_new(temp, data)
         while waiting:
             temp, path = waiting[0]
-            os.replace(temp, path)
+            temp.replace(path)
             del waiting[0]
         for folder in dict.fromkeys(path.parent for path, _ in items):
             path = folder
@@ -83,10 +84,8 @@ def _write_new(temp: Path, data: bytes) -> None:
 
 
 def _discard(temp: Path) -> None:
-    try:
-        os.unlink(temp)
-    except OSError:
-        pass  # the error that brought us here is the one to tell; the next run cleans up
+    with contextlib.suppress(OSError):  # the error that brought us here is the one to tell; the next run cleans up
+        temp.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -144,7 +143,7 @@ def refuse_unsafe_folders(folders: Iterable[Path]) -> None:
     """
     for folder in folders:
         try:
-            mode = os.stat(folder).st_mode
+            mode = folder.stat().st_mode
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -165,16 +164,15 @@ def clean_temps(folder: Path) -> int:
     """
     removed = 0
     try:
-        with os.scandir(folder) as entries:
-            leftovers = [e.path for e in entries if e.name.startswith(".") and e.name.endswith(TEMP_SUFFIX)]
+        leftovers = [path for path in folder.iterdir() if path.name.startswith(".") and path.name.endswith(TEMP_SUFFIX)]
     except FileNotFoundError:
         return 0
     except OSError as error:
         raise state_error(error, folder, "list") from error
     for leftover in leftovers:
         try:
-            os.unlink(leftover)
+            leftover.unlink()
         except OSError as error:
-            raise state_error(error, Path(leftover), "remove the stale temp file") from error
+            raise state_error(error, leftover, "remove the stale temp file") from error
         removed += 1
     return removed

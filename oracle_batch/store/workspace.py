@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +126,6 @@ class Workspace:
 
 def _make(folder: Path, mode: int) -> None:
     try:
-        os.makedirs(folder, mode=mode, exist_ok=True)
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
         raise state_error(error, folder, "create the folder") from error

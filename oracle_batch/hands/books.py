@@ -1,0 +1,69 @@
+"""What the hands remember of each model between two runs. Plain frozen values; a step returns new ones."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+WaitCause = Literal["missed", "stopped", "manual", "operator", "emergency"]
+Decision = Literal["NOOP", "OPEN", "CLOSE", "CLOSE_OPEN", "WAIT_SYNC"]
+AckWord = Literal["OK", "FAIL", "SKIP", "WAIT_SYNC", "UNKNOWN"]
+
+
+class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A frozen value whose file form knows every field."""
+
+
+class Waiting(_Value, frozen=True):
+    """Why a flat model does not follow its signal (DESIGN §6), and the direction it was or wanted to be in."""
+
+    cause: WaitCause
+    direction: int
+
+
+class HeldPosition(_Value, frozen=True):
+    """Our own position at the broker, as we opened it.
+
+    ``volume_cents`` is in hundredths of a unit, ``opened_at`` Unix seconds. ``relabelled``: the intensity was changed
+    in the books alone, because the new lots round to the same volume; the broker's comment is then out of date.
+    """
+
+    position_id: int
+    direction: int
+    intensity: int
+    volume_cents: int
+    entry_price: float
+    opened_at: float
+    relabelled: bool = False
+
+
+class PendingClose(_Value, frozen=True):
+    """A close that the market could not take yet; the next run that can carries it out. ``since``: Unix seconds."""
+
+    position_id: int
+    since: float
+    cause: str
+
+
+class LastOutcome(_Value, frozen=True):
+    """What the last bar came to, for ``status``. ``signal`` is an action's name."""
+
+    bar_time: int
+    signal: str | None = None
+    decision: Decision | None = None
+    ack: AckWord | None = None
+    reason: str | None = None
+    error: str | None = None
+
+
+class ModelBooks(_Value, frozen=True):
+    """One model's books on one account. ``last_bar``: the last bar acted on live (Unix seconds; 0 = none yet)."""
+
+    last_bar: int = 0
+    waiting: Waiting | None = None
+    position: HeldPosition | None = None
+    pending_close: PendingClose | None = None
+    consecutive_losses: int = 0
+    decisions_revised: int = 0
+    last: LastOutcome | None = None

@@ -1,0 +1,54 @@
+"""The state folder's lock: one run at a time. The system releases it when its owner dies, however it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from oracle_batch.bars import utc
+from oracle_batch.clock import SystemClock
+from oracle_batch.errors import LockHeld
+from oracle_batch.store.files import FILE_MODE, state_error
+
+OPERATOR_TIMEOUT_S: Final = 60.0
+"""How long an operator's command waits for a running tick."""
+
+
+@contextlib.contextmanager
+def hold(path: Path, *, timeout_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock within a ``with`` block; a tick does not wait, an operator's command waits ``timeout_s``.
+
+    Raises:
+        LockHeld: another run has it; the message says which, as far as the lock file tells.
+        StateError: the lock file cannot be made.
+    """
+    lock = FileLock(path, mode=FILE_MODE)
+    try:
+        lock.acquire(timeout=timeout_s, poll_interval=0.05)
+    except Timeout as error:
+        raise LockHeld(f"{_owner(path)} holds the lock", file=path, fix="wait until it has ended") from error
+    except OSError as error:
+        raise state_error(error, path, "lock") from error
+    try:
+        _write_owner(path)
+        yield
+    finally:
+        lock.release()
+
+
+def _write_owner(path: Path) -> None:
+    with contextlib.suppress(OSError):  # only for the message; a full disk must not stop a tick here
+        path.write_text(f"{os.getpid()} {utc(SystemClock().now())}\n")
+
+
+def _owner(path: Path) -> str:
+    try:
+        process, _, since = path.read_text().strip().partition(" ")
+    except (OSError, ValueError):
+        return "another run"
+    return f"process {process} (since {since})" if process.isdigit() and since else "another run"
