@@ -122,7 +122,8 @@ def _decide_family(family: _Family, windows: Windows, twins: Sequence[TwinState]
     columns = features.Columns(
         *(np.ascontiguousarray(getattr(windows, name)[rows, -reach:].T) for name in SERIES)
     )
-    inputs = features.regime_inputs(columns, model.features, counted)
+    position, rl_position = features.both_positions(columns, model.features, counted, 1)
+    inputs = features.regime_inputs(columns, position, model.features, counted)
     if model.decoding == "single":
         states = regime.decode_single(family.regimes, inputs)[0]
     else:
@@ -132,7 +133,7 @@ def _decide_family(family: _Family, windows: Windows, twins: Sequence[TwinState]
     n_states = model.regime.n_states
     observation = np.empty((len(twins), 1, features.MARKET_INPUTS + n_states + features.TWIN_INPUTS), np.float32)
     observation[:, 0, : features.MARKET_INPUTS] = features.market_inputs(
-        columns, ema, newest[None, :], model.features, 1
+        columns, rl_position, ema, newest[None, :], model.features, 1
     )[0]
     observation[:, 0, features.MARKET_INPUTS : -features.TWIN_INPUTS] = family.one_hot[states]
     closes = close[:, -1].tolist()
@@ -169,16 +170,19 @@ def market_view(model: Model, bars: Bars, count: int) -> tuple[NDArray[np.intp],
     columns = features.Columns(*(np.ascontiguousarray(getattr(bars, name)[-reach:, None]) for name in SERIES))
     close = np.ascontiguousarray(bars.close[None, -reach:])
     ema = features.window_ema(close, model.features.ema_period, count)
-    market = features.market_inputs(columns, ema, bars.time[-count:, None], model.features, count)[:, 0]
+    length = 1 if model.decoding == "single" else WINDOW - features.first_full_row(model.features)
+    counted = count + length - 1
+    position, rl_position = features.both_positions(columns, model.features, counted, count)
+    market = features.market_inputs(columns, rl_position, ema, bars.time[-count:, None], model.features, count)[:, 0]
+    inputs = features.regime_inputs(columns, position, model.features, counted)
     stack = regime.stack_regimes([model.regime])
     if model.decoding == "single":
-        return regime.decode_single(stack, features.regime_inputs(columns, model.features, count))[:, 0], market
+        return regime.decode_single(stack, inputs)[:, 0], market
     decode = _DECODE[model.decoding]
-    length = WINDOW - features.first_full_row(model.features)
-    density = regime.log_density(stack, features.regime_inputs(columns, model.features, count + length - 1))[:, 0]
-    windows = sliding_window_view(density, length, axis=0)  # (count, N, length)
+    density = regime.log_density(stack, inputs)[:, :, 0]
+    windows = sliding_window_view(density, length, axis=1).transpose(0, 2, 1)  # (N, length, count)
     states = [
-        decode(stack, np.ascontiguousarray(windows[start : start + REPLAY_CHUNK].transpose(2, 0, 1)))
+        decode(stack, np.ascontiguousarray(windows[:, :, start : start + REPLAY_CHUNK]))
         for start in range(0, count, REPLAY_CHUNK)
     ]
     return np.concatenate(states), market

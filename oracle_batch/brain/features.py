@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -72,8 +73,11 @@ def range_position(bars: Columns, period: int, count: int) -> Float64:
     return np.where(span > 0, inside, 0.0)
 
 
-def regime_inputs(bars: Columns, params: FeatureParams, count: int) -> Float32:
-    """Momentum, consistency and range position of the last ``count`` bars: (count, columns, 3) float32."""
+def regime_inputs(bars: Columns, position: Float64, params: FeatureParams, count: int) -> Float32:
+    """Momentum, consistency and range position of the last ``count`` bars: (count, columns, 3) float32.
+
+    ``position`` is :func:`range_position` over ``hmm_range_period``.
+    """
     momentum, period = params.momentum_period, params.consistency_period
     close = bars.close[-count - max(momentum, period) :]
     returns = close[1:] / close[:-1] - 1
@@ -84,10 +88,11 @@ def regime_inputs(bars: Columns, params: FeatureParams, count: int) -> Float32:
     balance, moves = rolling_sum(signs, period, count), rolling_sum(np.abs(signs), period, count)
     stronger = (moves + np.abs(balance)) / 2
     out[:, :, 1] = (stronger / period * 2 - 1) * np.sign(balance)
-    out[:, :, 2] = range_position(bars, params.hmm_range_period, count)
+    out[:, :, 2] = position
     return without_nan(out)
 
 
+@cache
 def ema_weights(span: int) -> Float64:
     """Weights of the window's closes in the recursive EMA seeded with the window's first close: (350,)."""
     alpha = 2.0 / (span + 1)
@@ -102,6 +107,8 @@ def window_ema(close: Float64, span: int, count: int) -> Float64:
     ``close`` is row-major, (columns, at least WINDOW + count - 1 bars); the result time-major, (count, columns).
     """
     weights = ema_weights(span)
+    if count == 1:
+        return (close[:, -WINDOW:] * weights).sum(axis=-1)[None, :]
     out = np.empty((count, len(close)))
     windows = sliding_window_view(close[:, -count - WINDOW + 1 :], WINDOW, axis=1)
     for start in range(0, count, EMA_CHUNK):
@@ -111,12 +118,12 @@ def window_ema(close: Float64, span: int, count: int) -> Float64:
 
 
 def market_inputs(
-    bars: Columns, ema: Float64, time: NDArray[np.int64], params: FeatureParams, count: int
+    bars: Columns, position: Float64, ema: Float64, time: NDArray[np.int64], params: FeatureParams, count: int
 ) -> Float32:
     """The six market values of the observation at the last ``count`` bars: (count, columns, 6) float32.
 
-    ``ema`` (see :func:`window_ema`) and ``time``, the bars' open times, are (count, columns); ``bars`` must
-    reach :func:`lookback` bars back.
+    ``position`` (:func:`range_position` over ``rl_range_period``), ``ema`` (:func:`window_ema`) and ``time``,
+    the bars' open times, are (count, columns); ``bars`` must reach :func:`lookback` bars back.
     """
     close = bars.close[-count:]
     before = bars.close[-count - params.roc_period : len(bars.close) - params.roc_period]
@@ -130,13 +137,12 @@ def market_inputs(
     out[:, :, 0] = 20 * (close - before) / before
     out[:, :, 1] = 50 * mean_range / close
     out[:, :, 2] = 20 * (close - ema) / ema
-    out[:, :, 3] = range_position(bars, params.rl_range_period, count)
+    out[:, :, 3] = 0
     out[:, :, 4] = 2 * (bars.volume[-count:] / mean_volume - 1)
+    np.tanh(out[:, :, :5], out=out[:, :, :5])
+    out[:, :, 3] = position
     out[:, :, 5] = SINE_OF_HOUR[time // 3600 % 24]
-    bounded = np.tanh(out)
-    bounded[:, :, 3] = out[:, :, 3]
-    bounded[:, :, 5] = out[:, :, 5]
-    return without_nan(bounded)
+    return without_nan(out)
 
 
 def twin_inputs(direction: Float64, lots: Float64, floating_pnl: Float64) -> Float32:
@@ -153,6 +159,14 @@ def without_nan(values: Float64) -> Float32:
     narrow = values.astype(np.float32)
     narrow[np.isnan(narrow)] = 0
     return narrow
+
+
+def both_positions(bars: Columns, params: FeatureParams, counted: int, count: int) -> tuple[Float64, Float64]:
+    """Range positions for the regime's last ``counted`` bars and the policy's last ``count`` ones (count ≤ counted)."""
+    position = range_position(bars, params.hmm_range_period, counted)
+    if params.rl_range_period == params.hmm_range_period:
+        return position, position[-count:]
+    return position, range_position(bars, params.rl_range_period, count)
 
 
 def lookback(params: FeatureParams, count: int) -> int:

@@ -1,7 +1,7 @@
 """Which regime the market is in: a Gaussian HMM over three inputs, decoded three ways (DESIGN §3.3).
 
-Arrays carry the models of one stack along axis 0 (M) and their N states along the last axis. Every sum runs
-in a fixed order along the last axis of a row-major array, so that a model's state does not depend on its neighbours.
+M models with N states each are decoded together over T bars. Every operation is element-wise or one
+matrix-vector product a model, so that a model's state does not depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ VANISHED = 1e-100
 
 @dataclass(frozen=True, slots=True)
 class RegimeStack:
-    """HMMs of M models with N states each, stacked: see :class:`RegimeModel` for the columns.
+    """HMMs of M models with N states each.
 
-    ``arrivals`` is the transition matrix transposed, (M, N to, N from).
+    ``start`` and ``log_start`` are (M, N); ``arrivals`` and ``log_arrivals``, the transition matrices transposed,
+    (M, N to, N from); ``means`` (3, N, 1, M), ``whitening`` (3, 3, N, 1, M) and ``log_norm`` (N, 1, M) as in
+    :class:`RegimeModel`, states first.
     """
 
-    log_start: Float64
     start: Float64
+    log_start: Float64
     arrivals: Float64
     log_arrivals: Float64
     means: Float64
@@ -45,72 +47,74 @@ def stack_regimes(regimes: Sequence[RegimeModel]) -> RegimeStack:
     with np.errstate(divide="ignore"):
         log_start, log_arrivals = np.log(start), np.log(arrivals)
     return RegimeStack(
-        log_start,
         start,
+        log_start,
         arrivals,
         log_arrivals,
-        np.stack([regime.means for regime in regimes]),
-        np.stack([regime.whitening for regime in regimes]),
-        np.stack([regime.log_norm for regime in regimes]),
+        np.stack([regime.means.T for regime in regimes], axis=-1)[:, :, None],
+        np.stack([regime.whitening.transpose(1, 2, 0) for regime in regimes], axis=-1)[:, :, :, None],
+        np.stack([regime.log_norm for regime in regimes], axis=-1)[:, None],
     )
 
 
 def log_density(stack: RegimeStack, inputs: Float32) -> Float64:
-    """log N(x; μ, Σ) of each input under each state. ``inputs`` (T, M, 3) → (T, M, N)."""
-    offset = inputs[:, :, None, :].astype(np.float64) - stack.means
-    x, y, z = offset[..., 0], offset[..., 1], offset[..., 2]
+    """log N(x; μ, Σ) of each input under each state: ``inputs`` (T, M, 3) → (N, T, M)."""
     w = stack.whitening
-    squares = (w[..., 0, 0] * x) ** 2
-    squares += (w[..., 1, 0] * x + w[..., 1, 1] * y) ** 2
-    squares += (w[..., 2, 0] * x + w[..., 2, 1] * y + w[..., 2, 2] * z) ** 2
-    density: Float64 = stack.log_norm - 0.5 * squares
-    return density
+    x, y, z = np.ascontiguousarray(inputs.transpose(2, 0, 1), np.float64)[:, None] - stack.means
+    squares = np.square(w[0, 0] * x)
+    squares += np.square(w[1, 0] * x + w[1, 1] * y)
+    squares += np.square(w[2, 0] * x + w[2, 1] * y + w[2, 2] * z)
+    squares *= -0.5
+    squares += stack.log_norm
+    return squares
 
 
 def decode_single(stack: RegimeStack, inputs: Float32) -> States:
-    """The state of each input alone, under the start probabilities. (T, M, 3) → (T, M)."""
-    return np.argmax(stack.log_start + log_density(stack, inputs), axis=-1)
+    """The state of each input alone, under the start probabilities: (T, M, 3) → (T, M)."""
+    return np.argmax(stack.log_start.T[:, None] + log_density(stack, inputs), axis=0)
 
 
 def decode_filter(stack: RegimeStack, density: Float64) -> States:
-    """The most probable state after the causal forward filter over T inputs: (T, M, N) log densities → (M,).
+    """The most probable state after the causal forward filter over T bars: (N, T, M) log densities → (M,).
 
-    Runs on probabilities rescaled every few steps; a model whose probabilities vanish numerically on the way is
-    decoded again with logarithms.
+    Runs on probabilities that are rescaled every few steps; a model whose probabilities vanish numerically on the
+    way is decoded again with logarithms. A stack of one model serves any number of columns.
     """
-    likelihood = np.exp(density - density.max(axis=-1, keepdims=True))
+    likelihood = np.ascontiguousarray(np.exp(density - density.max(axis=0)).transpose(1, 2, 0))
     belief = stack.start * likelihood[0]
-    weakest = np.full(belief.shape[0], np.inf)
+    weakest = np.full(len(belief), np.inf)
     arrivals = stack.arrivals
     for step in range(1, len(likelihood)):
-        belief = np.add.reduce(belief[:, None, :] * arrivals, axis=-1)
+        belief = np.matvec(arrivals, belief)
         belief *= likelihood[step]
         if step % RESCALE_EVERY == 0:
             total = np.add.reduce(belief, axis=-1)
             np.minimum(weakest, total, out=weakest)
-            belief /= np.where(total > 0, total, 1.0)[:, None]
+            np.maximum(total, VANISHED, out=total)
+            belief /= total[:, None]
     np.minimum(weakest, np.add.reduce(belief, axis=-1), out=weakest)
     states = np.argmax(belief, axis=-1)
-    for column in np.flatnonzero(weakest < VANISHED):
-        states[column] = _filter_in_logs(stack, density, int(column))
+    for column in np.flatnonzero(weakest < VANISHED).tolist():
+        model = 0 if len(arrivals) == 1 else column
+        states[column] = _filter_in_logs(stack.log_start[model], arrivals[model], density[:, :, column])
     return states
 
 
-def _filter_in_logs(stack: RegimeStack, density: Float64, column: int) -> int:
-    """The same filter where products would vanish: one model's log beliefs, (N,) a step."""
-    shared = len(stack.arrivals) == 1
-    arrivals, log_start = stack.arrivals[0 if shared else column], stack.log_start[0 if shared else column]
-    log_belief = log_start + density[0, column]
-    for row in density[1:, column]:
-        peak = log_belief.max()
-        with np.errstate(divide="ignore"):
+def _filter_in_logs(log_start: Float64, arrivals: Float64, density: Float64) -> int:
+    """The same filter for one model, (N, T) log densities, without products that can vanish."""
+    log_belief = log_start + density[:, 0]
+    with np.errstate(divide="ignore"):
+        for row in density.T[1:]:
+            peak = log_belief.max()
             log_belief = peak + np.log(np.add.reduce(np.exp(log_belief - peak) * arrivals, axis=-1)) + row
     return int(np.argmax(log_belief))
 
 
 def decode_viterbi(stack: RegimeStack, density: Float64) -> States:
-    """The last state of the most probable path over T inputs: (T, M, N) log densities → (M,)."""
-    best = stack.log_start + density[0]
-    for row in density[1:]:
-        best = np.max(best[:, None, :] + stack.log_arrivals, axis=-1) + row
+    """The last state of the most probable path over T bars: (N, T, M) log densities → (M,)."""
+    by_bar = np.ascontiguousarray(density.transpose(1, 2, 0))
+    best = stack.log_start + by_bar[0]
+    for row in by_bar[1:]:
+        best = np.maximum.reduce(best[:, None, :] + stack.log_arrivals, axis=-1)
+        best += row
     return np.argmax(best, axis=-1)
