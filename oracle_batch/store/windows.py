@@ -43,7 +43,9 @@ def encode(window: Window, symbol: str, timeframe: str) -> bytes:
     columns = [pyarrow.array(getattr(bars, name)) for name in FIELDS]
     table = pyarrow.table(columns, schema=_schema().with_metadata(metadata))
     sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(table, sink, compression="none", use_dictionary=False, write_statistics=False)
+    pyarrow.parquet.write_table(
+        table, sink, compression="none", use_dictionary=False, write_statistics=False, write_page_checksum=True
+    )
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
 

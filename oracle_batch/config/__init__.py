@@ -1,0 +1,23 @@
+"""What the operator decides: ``config/oracle.toml`` and ``config/executor_symbols.json``. Unknown keys are errors."""
+
+from oracle_batch.config.execution import (
+    ExecutorSymbols,
+    SymbolSettings,
+    created_defaults,
+    load_executor_symbols,
+    not_yet_effective,
+)
+from oracle_batch.config.settings import AccountSettings, RiskSettings, Settings, TickSettings, load_settings
+
+__all__ = [
+    "AccountSettings",
+    "ExecutorSymbols",
+    "RiskSettings",
+    "Settings",
+    "SymbolSettings",
+    "TickSettings",
+    "created_defaults",
+    "load_executor_symbols",
+    "load_settings",
+    "not_yet_effective",
+]
