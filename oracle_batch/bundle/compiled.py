@@ -1,0 +1,244 @@
+"""Bundles as ready arrays: ``load_model`` reads a compiled copy when it has one and makes one when not.
+
+The cache is a convenience that may vanish, be damaged or be planted: it is bound to the bundle's SHA-256, only used
+when nobody else could have written it, and made anew whenever anything about it is odd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import stat
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from oracle_batch.bundle.model import Activation, FeatureParams, Model, PolicyNet, RegimeModel, TrainingCosts
+from oracle_batch.errors import BundleError, OracleBatchError, StateError
+
+CACHE_VERSION: Final = 1
+MAX_BUNDLE_BYTES: Final = 32 * 1024 * 1024
+_ARRAY: Final = "model"
+_ALIGNMENT: Final = 8
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything about a compiled model that is no array; the arrays follow in the order of their fields."""
+
+    version: int
+    text: dict[str, str]
+    features: FeatureParams
+    costs: TrainingCosts
+    n_states: int
+    widths: tuple[int, ...]
+    activation: Activation
+
+
+_TEXT: Final = tuple(field.name for field in fields(Model) if field.type in ("str", "Decoding", "ObservationPnl"))
+
+
+def load_model(path: Path, cache: Path | None, *, write_cache: bool = True) -> Model:
+    """The model in a bundle, from ``cache/SHA256.npz`` if there is a good one, else read from the ZIP.
+
+    ``cache`` None means no cache at all; ``write_cache=False`` reads it but writes nothing (dry runs). A cache that
+    cannot be written is no error: the next run compiles again.
+
+    Raises:
+        BundleError: the bundle is refused; the text names file, field and fix.
+    """
+    data = read_file(path)
+    sha256 = hashlib.sha256(data).hexdigest()
+    target = cache / f"{sha256}.npz" if cache is not None else None
+    if target is not None:
+        model = _cached(target, sha256)
+        if model is not None and model.model_id == path.stem:
+            return model
+    model = _compile(data, path, sha256)
+    if target is not None and write_cache:
+        _store(target, model)
+    return model
+
+
+def load_models(
+    folder: Path, cache: Path | None, *, write_cache: bool = True
+) -> tuple[dict[str, Model], dict[str, OracleBatchError]]:
+    """Every ``*.zip`` in a folder by file stem, in order of name: models, and refusals. One never stops the others.
+
+    A folder that does not exist holds no models. Hidden files are passed over.
+
+    Raises:
+        BundleError: the folder itself cannot be read.
+    """
+    models: dict[str, Model] = {}
+    refused: dict[str, OracleBatchError] = {}
+    for path in bundle_paths(folder):
+        try:
+            models[path.stem] = load_model(path, cache, write_cache=write_cache)
+        except OracleBatchError as error:
+            refused[path.stem] = error
+    return models, refused
+
+
+def bundle_paths(folder: Path) -> list[Path]:
+    """The bundles in a folder, by name.
+
+    Raises:
+        BundleError: the folder cannot be read.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise BundleError(f"cannot be read: {error.strerror}", file=folder, fix="give this user access") from None
+    return [folder / name for name in names if name.endswith(".zip") and not name.startswith(".")]
+
+
+def read_file(path: Path) -> bytes:
+    """A bundle's bytes, never more than a bundle may have.
+
+    Raises:
+        BundleError: missing, unreadable, no regular file, or too large.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise BundleError("is not a regular file", file=path, fix="give a bundle, SYMBOL_TF.zip")
+            data = file.read(MAX_BUNDLE_BYTES + 1)
+    except OSError as error:
+        raise BundleError(f"cannot be read: {error.strerror}", file=path, fix="check path and permissions") from None
+    if len(data) > MAX_BUNDLE_BYTES:
+        raise BundleError(f"has more than {MAX_BUNDLE_BYTES} bytes", file=path, fix="no bundle is that large")
+    return data
+
+
+def _compile(data: bytes, path: Path, sha256: str) -> Model:
+    from oracle_batch.bundle.problems import Problems  # the reader is only needed when the cache is cold
+    from oracle_batch.bundle.read import read_bundle
+
+    problems = Problems(path)
+    model = read_bundle(data, path.stem, sha256, problems)
+    problems.raise_first()
+    assert model is not None
+    return model
+
+
+def _arrays(model: Model) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float32]]]:
+    regime, policy = model.regime, model.policy
+    layers = [array for layer in zip(policy.weights, policy.biases, strict=True) for array in layer]
+    return [regime.startprob, regime.transmat, regime.means, regime.whitening, regime.log_norm], layers
+
+
+def _shapes(n: int, widths: tuple[int, ...]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    layers: list[tuple[int, ...]] = []
+    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        layers += [(inputs, outputs), (outputs,)]
+    return [(n,), (n, n), (n, 3), (n, 3, 3), (n,)], layers
+
+
+def pack(model: Model) -> bytes:
+    """A compiled model as one ``.npz`` with a single byte array: header length, header (JSON), float64, float32."""
+    header = _Header(
+        version=CACHE_VERSION,
+        text={name: getattr(model, name) for name in _TEXT},
+        features=model.features,
+        costs=model.costs,
+        n_states=model.regime.n_states,
+        widths=model.policy.shape,
+        activation=model.policy.activation,
+    )
+    text = msgspec.json.encode(header)
+    text += b" " * (-len(text) % _ALIGNMENT)
+    doubles, singles = _arrays(model)
+    parts = [len(text).to_bytes(_ALIGNMENT, "little"), text]
+    parts += [array.astype("<f8").tobytes() for array in doubles] + [array.astype("<f4").tobytes() for array in singles]
+    out = io.BytesIO()
+    np.savez(out, **{_ARRAY: np.frombuffer(b"".join(parts), dtype=np.uint8)})
+    return out.getvalue()
+
+
+def unpack(data: bytes, sha256: str) -> Model:
+    """The model that ``pack`` wrote.
+
+    Raises:
+        StateError: another version, another bundle's, or damaged.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            packed: NDArray[Any] = archive[_ARRAY]
+        if packed.dtype != np.uint8 or packed.ndim != 1:
+            _odd("no byte array")
+        raw = packed.tobytes()
+        start = _ALIGNMENT + int.from_bytes(raw[:_ALIGNMENT], "little")
+        header = msgspec.json.decode(raw[_ALIGNMENT:start], type=_Header)
+        if header.version != CACHE_VERSION or header.text["sha256"] != sha256 or set(header.text) != set(_TEXT):
+            _odd("another version or bundle")
+        return _rebuild(header, raw[start:])
+    except StateError:
+        raise
+    except Exception as error:  # noqa: BLE001 - NumPy and zipfile fail in many ways on damaged files; all mean "odd"
+        _odd(f"{type(error).__name__}: {error}")
+
+
+def _rebuild(header: _Header, raw: bytes) -> Model:
+    double_shapes, single_shapes = _shapes(header.n_states, header.widths)
+    arrays: list[NDArray[Any]] = []
+    offset = 0
+    for kind, shapes in (("<f8", double_shapes), ("<f4", single_shapes)):
+        for shape in shapes:
+            size = int(np.prod(shape, dtype=np.int64))
+            array = np.frombuffer(raw, kind, size, offset).reshape(shape)
+            offset += array.nbytes
+            arrays.append(array.astype(array.dtype.newbyteorder("=")))
+    if offset != len(raw) or header.widths[-1] != 7 or header.widths[0] != header.n_states + 9:
+        _odd("arrays of another size")
+    if not all(np.isfinite(array).all() for array in arrays):
+        _odd("numbers that are not finite")
+    regime, layers = RegimeModel(*arrays[:5]), arrays[5:]
+    policy = PolicyNet(tuple(layers[::2]), tuple(layers[1::2]), header.activation)
+    return Model(**header.text, features=header.features, costs=header.costs, regime=regime, policy=policy)  # type: ignore[arg-type]
+
+
+def _odd(reason: str) -> NoReturn:
+    raise StateError(f"is no compiled model: {reason}", fix="delete it; it is made again")
+
+
+def _cached(path: Path, sha256: str) -> Model | None:
+    """The compiled model at ``path``, or None when there is none that can be trusted and read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with open(descriptor, "rb") as file:
+        try:
+            if not _only_ours(os.fstat(descriptor)) or not _only_ours(os.stat(path.parent), folder=True):
+                return None
+            data = file.read(2 * MAX_BUNDLE_BYTES)
+        except OSError:
+            return None
+    try:
+        return unpack(data, sha256)
+    except StateError:
+        return None
+
+
+def _only_ours(status: os.stat_result, *, folder: bool = False) -> bool:
+    """Whether nobody but this user and root could have put it there."""
+    kind = stat.S_ISDIR if folder else stat.S_ISREG
+    others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return kind(status.st_mode) and status.st_uid in (os.geteuid(), 0) and not others
+
+
+def _store(path: Path, model: Model) -> None:
+    from oracle_batch.store.files import replace_atomically
+
+    with contextlib.suppress(StateError, OSError):
+        os.makedirs(path.parent, mode=0o700, exist_ok=True)
+        replace_atomically(path, pack(model))
