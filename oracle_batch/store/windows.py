@@ -1,12 +1,17 @@
-"""A model's bar window, ``state/bars/MODEL.parquet``: the last 1000 closed bars and where they came from."""
+"""A model's bar window, ``state/bars/MODEL.parquet``: the last 1000 closed bars and where they came from.
+
+Columns cross between NumPy and Arrow as plain buffers: ``pyarrow.array`` and ``to_numpy`` import pandas where it is
+installed, for half a second and 50 MB. Uncompressed is quickest both ways and costs 49 kB a model.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oracle_batch.bars import FIELDS, Bars, validate
 from oracle_batch.errors import BarError, StateError
@@ -40,8 +45,9 @@ def encode(window: Window, symbol: str, timeframe: str) -> bytes:
 
     bars = validate(window.bars[-STORED_BARS:], symbol, timeframe)
     metadata = {_SOURCE: window.source.encode(), _SYMBOL: symbol.encode(), _TIMEFRAME: timeframe.encode()}
-    columns = [pyarrow.array(getattr(bars, name)) for name in FIELDS]
-    table = pyarrow.table(columns, schema=_schema().with_metadata(metadata))
+    schema = _schema().with_metadata(metadata)
+    columns = [_arrow(getattr(bars, field.name), field.type) for field in schema]
+    table = pyarrow.Table.from_arrays(columns, schema=schema)
     sink = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(
         table, sink, compression="none", use_dictionary=False, write_statistics=False, write_page_checksum=True
@@ -99,10 +105,18 @@ def _read(data: bytes, path: Path, fix: str) -> pyarrow.Table:
 
 
 def _bars(table: pyarrow.Table, path: Path, fix: str) -> Bars:
-    columns = []
+    columns: list[Any] = []
     for name in FIELDS:
         column = table.column(name).combine_chunks()
         if column.null_count:
             raise StateError("holds nulls", file=path, field=name, fix=fix)
-        columns.append(np.array(column.to_numpy(zero_copy_only=False)))
+        kind = np.int64 if name == "time" else np.float64
+        values = np.frombuffer(column.buffers()[1] or b"", kind)
+        columns.append(values[column.offset : column.offset + len(column)].copy())
     return Bars(*columns)
+
+
+def _arrow(values: NDArray[np.int64] | NDArray[np.float64], kind: pyarrow.DataType) -> pyarrow.Array:
+    import pyarrow
+
+    return pyarrow.Array.from_buffers(kind, len(values), [None, pyarrow.py_buffer(np.ascontiguousarray(values))])
