@@ -54,8 +54,8 @@ def replace_all(items: Sequence[tuple[Path, bytes]]) -> None:
     waiting: list[tuple[Path, Path]] = []
     path = Path()
     try:
-        for path, data in items:
-            temp = path.with_name(f".{path.name}.{os.getpid()}{TEMP_SUFFIX}")
+        for number, (path, data) in enumerate(items):
+            temp = path.with_name(f".{path.name}.{os.getpid()}-{number}{TEMP_SUFFIX}")
             waiting.append((temp, path))
             _write_new(temp, data)
         while waiting:
