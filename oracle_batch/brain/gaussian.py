@@ -50,7 +50,7 @@ def gaussian_from_covariances(covariance_type: str, covars: Float64, n_states: i
 
 def _cholesky(covariance_type: str, covars: Float64, n_states: int) -> Float64:
     """Lower Cholesky factors (N, 3, 3)."""
-    shapes = {
+    shapes: dict[str, list[tuple[int, ...]]] = {
         "full": [(n_states, INPUTS, INPUTS)],
         "tied": [(INPUTS, INPUTS)],
         "diag": [(n_states, INPUTS)],
@@ -75,6 +75,6 @@ def _cholesky(covariance_type: str, covars: Float64, n_states: int) -> Float64:
         if not np.allclose(matrix, matrix.T, rtol=1e-6, atol=_SYMMETRY * float(np.abs(matrix).max())):
             raise ValueError(f"the covariance of state {state} is not symmetric")
     try:
-        return np.linalg.cholesky(matrices)
+        return np.asarray(np.linalg.cholesky(matrices), dtype=np.float64)
     except np.linalg.LinAlgError:
         raise ValueError("a covariance is not positive definite") from None

@@ -14,11 +14,13 @@ from oracle_batch.errors import BundleError
 
 MEBIBYTE: Final = 1024 * 1024
 MAX_BUNDLE_BYTES: Final = 32 * MEBIBYTE
-MAX_MEMBERS: Final = 4096
+MAX_ENTRIES: Final = 4096
+"""Directory entries, those of archives inside included."""
 MAX_RATIO: Final = 200
 """Compressed model weights never come near this; a bomb starts at a thousand."""
 
 _MAGIC: Final = b"PK\x03\x04"
+_ENTRY_MAGIC: Final = b"PK\x01\x02"
 _ENCRYPTED: Final = 0x1
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Methods that ``zipfile`` unpacks in bounded steps. Its bz2 and lzma readers take whatever comes."""
@@ -48,13 +50,13 @@ class Archive:
     def __init__(self, data: bytes) -> None:
         if not data.startswith(_MAGIC):
             raise BundleError("is not a ZIP file", fix=EXPORT_AGAIN)
+        if data.count(_ENTRY_MAGIC) > MAX_ENTRIES:
+            raise BundleError(f"has more than {MAX_ENTRIES} members")
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
             entries = self._zip.infolist()
         except _ZIP_FAULTS as error:
             raise BundleError(f"is damaged: {_reason(error)}", fix="copy the file again") from None
-        if len(entries) > MAX_MEMBERS:
-            raise BundleError(f"has {len(entries)} members, more than {MAX_MEMBERS}")
         self._entries: dict[str, zipfile.ZipInfo] = {}
         for entry in entries:
             _refuse_name(entry.orig_filename)

@@ -9,9 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import math
 import os
 import stat
+import struct
+import zlib
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -21,11 +25,13 @@ from numpy.typing import NDArray
 
 from oracle_batch.bundle.model import Activation, FeatureParams, Model, PolicyNet, RegimeModel, TrainingCosts
 from oracle_batch.errors import BundleError, OracleBatchError, StateError
+from oracle_batch.types import ACTIONS
 
 CACHE_VERSION: Final = 1
 MAX_BUNDLE_BYTES: Final = 32 * 1024 * 1024
-_ARRAY: Final = "model"
-_ALIGNMENT: Final = 8
+_MAGIC: Final = b"oracle-batch compiled model\n"
+_PRELUDE: Final = struct.Struct("<28sIII")
+"""Magic, header bytes, body bytes (header included), CRC-32 of the body."""
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,6 +46,7 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     activation: Activation
 
 
+_DECODER: Final = msgspec.json.Decoder(_Header)
 _TEXT: Final = tuple(field.name for field in fields(Model) if field.type in ("str", "Decoding", "ObservationPnl"))
 
 
@@ -92,12 +99,12 @@ def bundle_paths(folder: Path) -> list[Path]:
         BundleError: the folder cannot be read.
     """
     try:
-        names = sorted(os.listdir(folder))
+        paths = sorted(folder.iterdir())
     except FileNotFoundError:
         return []
     except OSError as error:
         raise BundleError(f"cannot be read: {error.strerror}", file=folder, fix="give this user access") from None
-    return [folder / name for name in names if name.endswith(".zip") and not name.startswith(".")]
+    return [path for path in paths if path.suffix == ".zip" and not path.name.startswith(".")]
 
 
 def read_file(path: Path) -> bytes:
@@ -108,10 +115,11 @@ def read_file(path: Path) -> bytes:
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise BundleError("is not a regular file", file=path, fix="give a bundle, SYMBOL_TF.zip")
-            data = file.read(MAX_BUNDLE_BYTES + 1)
+            data = file.read(min(status.st_size, MAX_BUNDLE_BYTES) + 1)
     except OSError as error:
         raise BundleError(f"cannot be read: {error.strerror}", file=path, fix="check path and permissions") from None
     if len(data) > MAX_BUNDLE_BYTES:
@@ -138,13 +146,13 @@ def _arrays(model: Model) -> tuple[list[NDArray[np.float64]], list[NDArray[np.fl
 
 def _shapes(n: int, widths: tuple[int, ...]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     layers: list[tuple[int, ...]] = []
-    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outputs in pairwise(widths):
         layers += [(inputs, outputs), (outputs,)]
     return [(n,), (n, n), (n, 3), (n, 3, 3), (n,)], layers
 
 
 def pack(model: Model) -> bytes:
-    """A compiled model as one ``.npz`` with a single byte array: header length, header (JSON), float64, float32."""
+    """A compiled model as an ``.npz`` of one byte array: prelude, header (JSON), float64 and float32 numbers."""
     header = _Header(
         version=CACHE_VERSION,
         text={name: getattr(model, name) for name in _TEXT},
@@ -155,55 +163,74 @@ def pack(model: Model) -> bytes:
         activation=model.policy.activation,
     )
     text = msgspec.json.encode(header)
-    text += b" " * (-len(text) % _ALIGNMENT)
+    text += b" " * (-len(text) % 8)
     doubles, singles = _arrays(model)
-    parts = [len(text).to_bytes(_ALIGNMENT, "little"), text]
-    parts += [array.astype("<f8").tobytes() for array in doubles] + [array.astype("<f4").tobytes() for array in singles]
+    body = b"".join(
+        [
+            text,
+            *(array.astype("<f8").tobytes() for array in doubles),
+            *(array.astype("<f4").tobytes() for array in singles),
+        ]
+    )
+    prelude = _PRELUDE.pack(_MAGIC, len(text), len(body), zlib.crc32(body))
     out = io.BytesIO()
-    np.savez(out, **{_ARRAY: np.frombuffer(b"".join(parts), dtype=np.uint8)})
+    np.savez(out, model=np.frombuffer(prelude + body, dtype=np.uint8))
     return out.getvalue()
 
 
 def unpack(data: bytes, sha256: str) -> Model:
-    """The model that ``pack`` wrote.
+    """The model that ``pack`` wrote. ``numpy.load`` would do, but importing ``zipfile`` alone costs a tick 7 ms.
 
     Raises:
         StateError: another version, another bundle's, or damaged.
     """
+    start = data.find(_MAGIC, 0, 512)
+    if start < 0 or len(data) < start + _PRELUDE.size:
+        _odd("no byte array of this program")
+    _, text_bytes, body_bytes, checksum = _PRELUDE.unpack_from(data, start)
+    start += _PRELUDE.size
+    body = data[start : start + body_bytes]
+    if len(body) != body_bytes or text_bytes > body_bytes or zlib.crc32(body) != checksum:
+        _odd("damaged bytes")
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            packed: NDArray[Any] = archive[_ARRAY]
-        if packed.dtype != np.uint8 or packed.ndim != 1:
-            _odd("no byte array")
-        raw = packed.tobytes()
-        start = _ALIGNMENT + int.from_bytes(raw[:_ALIGNMENT], "little")
-        header = msgspec.json.decode(raw[_ALIGNMENT:start], type=_Header)
-        if header.version != CACHE_VERSION or header.text["sha256"] != sha256 or set(header.text) != set(_TEXT):
-            _odd("another version or bundle")
-        return _rebuild(header, raw[start:])
-    except StateError:
-        raise
-    except Exception as error:  # noqa: BLE001 - NumPy and zipfile fail in many ways on damaged files; all mean "odd"
-        _odd(f"{type(error).__name__}: {error}")
+        header = _DECODER.decode(body[:text_bytes])
+    except msgspec.MsgspecError as error:
+        _odd(f"a header of another kind ({error})")
+    if header.version != CACHE_VERSION or header.text.get("sha256") != sha256 or set(header.text) != set(_TEXT):
+        _odd("another version or bundle")
+    return _rebuild(header, np.frombuffer(body, np.uint8, offset=text_bytes).copy())
 
 
-def _rebuild(header: _Header, raw: bytes) -> Model:
-    double_shapes, single_shapes = _shapes(header.n_states, header.widths)
-    arrays: list[NDArray[Any]] = []
-    offset = 0
-    for kind, shapes in (("<f8", double_shapes), ("<f4", single_shapes)):
-        for shape in shapes:
-            size = int(np.prod(shape, dtype=np.int64))
-            array = np.frombuffer(raw, kind, size, offset).reshape(shape)
-            offset += array.nbytes
-            arrays.append(array.astype(array.dtype.newbyteorder("=")))
-    if offset != len(raw) or header.widths[-1] != 7 or header.widths[0] != header.n_states + 9:
+def _rebuild(header: _Header, packed: NDArray[np.uint8]) -> Model:
+    """The model as read-only views into one buffer."""
+    widths = header.widths
+    double_shapes, single_shapes = _shapes(header.n_states, widths)
+    middle = 8 * sum(map(math.prod, double_shapes))
+    if len(packed) != middle + 4 * sum(map(math.prod, single_shapes)):
         _odd("arrays of another size")
-    if not all(np.isfinite(array).all() for array in arrays):
+    if widths[-1] != len(ACTIONS) or widths[0] != header.n_states + 9 or min(widths) < 1:
+        _odd("arrays of another size")
+    packed.flags.writeable = False
+    doubles = _split(packed[:middle].view("<f8"), double_shapes)
+    layers = _split(packed[middle:].view("<f4"), single_shapes)
+    return Model(
+        **header.text,  # type: ignore[arg-type]
+        features=header.features,
+        costs=header.costs,
+        regime=RegimeModel(*doubles),
+        policy=PolicyNet(tuple(layers[::2]), tuple(layers[1::2]), header.activation),
+    )
+
+
+def _split(numbers: NDArray[Any], shapes: list[tuple[int, ...]]) -> list[NDArray[Any]]:
+    if not np.isfinite(numbers).all():
         _odd("numbers that are not finite")
-    regime, layers = RegimeModel(*arrays[:5]), arrays[5:]
-    policy = PolicyNet(tuple(layers[::2]), tuple(layers[1::2]), header.activation)
-    return Model(**header.text, features=header.features, costs=header.costs, regime=regime, policy=policy)  # type: ignore[arg-type]
+    arrays, offset = [], 0
+    for shape in shapes:
+        size = math.prod(shape)
+        arrays.append(numbers[offset : offset + size].reshape(shape))
+        offset += size
+    return arrays
 
 
 def _odd(reason: str) -> NoReturn:
@@ -216,11 +243,12 @@ def _cached(path: Path, sha256: str) -> Model | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    with open(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         try:
-            if not _only_ours(os.fstat(descriptor)) or not _only_ours(os.stat(path.parent), folder=True):
+            status = os.fstat(descriptor)
+            if not _only_ours(status) or not _only_ours(path.parent.stat(), folder=True):
                 return None
-            data = file.read(2 * MAX_BUNDLE_BYTES)
+            data = file.read(min(status.st_size, 2 * MAX_BUNDLE_BYTES))
         except OSError:
             return None
     try:
@@ -240,5 +268,5 @@ def _store(path: Path, model: Model) -> None:
     from oracle_batch.store.files import replace_atomically
 
     with contextlib.suppress(StateError, OSError):
-        os.makedirs(path.parent, mode=0o700, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_atomically(path, pack(model))

@@ -75,7 +75,9 @@ def _regime(
             problems.add(f"{member}: _covars_", str(error), "train the HMM again")
     if len(problems.found) > before:
         return None
-    assert startprob is not None and transmat is not None and means is not None
+    assert startprob is not None
+    assert transmat is not None
+    assert means is not None
     return RegimeModel(startprob, transmat, means, whitening, log_norm), covariance_type
 
 

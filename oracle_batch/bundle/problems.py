@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Final
 
 from oracle_batch.errors import BundleError
@@ -22,18 +22,13 @@ class Problems:
     def __bool__(self) -> bool:
         return bool(self.found)
 
-    def add(self, field: str | None, message: str, fix: str | None = EXPORT_AGAIN) -> None:
+    def add(self, field: str | None, message: str, fix: str | None = None) -> None:
         """Note one reason. ``field`` is a dotted metadata key or a member of the archive."""
-        self.found.append(BundleError(message, file=self.file, field=field, fix=fix))
+        self.found.append(BundleError(message, file=self.file, field=field, fix=fix or EXPORT_AGAIN))
 
-    @contextmanager
-    def collecting(self, member: str | None = None) -> Iterator[None]:
+    def collecting(self, member: str | None = None) -> Collecting:
         """Note a BundleError raised inside and go on after the block; ``member`` is put before its field."""
-        try:
-            yield
-        except BundleError as error:
-            field = ": ".join(part for part in (member, error.field) if part) or None
-            self.add(field, error.message, error.fix or EXPORT_AGAIN)
+        return Collecting(self, member)
 
     def raise_first(self) -> None:
         """Raise the first reason, saying how many follow.
@@ -48,6 +43,25 @@ class Problems:
             raise first
         fix = f"{first.fix}; {more} more: oracle-batch models check {self.file}"
         raise BundleError(first.message, file=first.file, field=first.field, fix=fix)
+
+
+class Collecting:
+    """The context of :meth:`Problems.collecting`."""
+
+    def __init__(self, problems: Problems, member: str | None) -> None:
+        self._problems = problems
+        self._member = member
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, BundleError):
+            return False
+        field = ": ".join(part for part in (self._member, error.field) if part) or None
+        self._problems.add(field, error.message, error.fix)
+        return True
 
 
 def shorten(value: object, limit: int = 60) -> str:
@@ -70,11 +84,11 @@ def strict_json(data: bytes, *, constants: bool = False) -> dict[str, Any]:
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) < len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise BundleError(f"the key {shorten(twice)} stands there twice")
+        result: dict[str, Any] = {}
+        for key, item in pairs:
+            if key in result:
+                raise BundleError(f"has the key {shorten(key)} twice")
+            result[key] = item
         return result
 
     def refuse(name: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from oracle_batch.bundle.problems import shorten
 from oracle_batch.errors import BundleError
@@ -84,7 +84,7 @@ class Allowed:
         path = f"{module}.{name}"
         if path in self.builders or path in self.classes or path in self.names:
             return Name(path)
-        _refuse(
+        raise _refusal(
             f"uses the global {shorten(path, 100)[1:-1]}, which a model file may not contain",
             "do not open this file with Python; export the model again, with pickle protocol 4",
         )
@@ -93,14 +93,14 @@ class Allowed:
 def deque_of(arguments: tuple[Any, ...]) -> Sequence:
     """``collections.deque(items=(), maxlen=None)`` as a plain list; ``maxlen`` has no meaning for a finished log."""
     if len(arguments) > 2 or (arguments and not isinstance(arguments[0], (list, tuple))):
-        _refuse("builds a deque from something else than a list")
+        raise _refusal("builds a deque from something else than a list")
     return Sequence(arguments[0] if arguments else ())
 
 
 def ordered_of(arguments: tuple[Any, ...]) -> Ordered:
     """``collections.OrderedDict()``, empty; its items follow in the stream."""
     if arguments:
-        _refuse("builds an OrderedDict from arguments")
+        raise _refusal("builds an OrderedDict from arguments")
     return Ordered()
 
 
@@ -112,30 +112,30 @@ def unpickle(data: bytes, allowed: Allowed) -> object:
             oversized stream.
     """
     if len(data) > MAX_PICKLE_BYTES:
-        _refuse(f"is a pickle of {len(data)} bytes, more than {MAX_PICKLE_BYTES}", None)
+        raise _refusal(f"is a pickle of {len(data)} bytes, more than {MAX_PICKLE_BYTES}", None)
     machine = _Machine(allowed)
     try:
         for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
             if count >= MAX_OPCODES:
-                _refuse(f"is a pickle of more than {MAX_OPCODES} instructions", None)
+                raise _refusal(f"is a pickle of more than {MAX_OPCODES} instructions", None)
             if opcode.name == "STOP":
                 if position is not None and position + 1 != len(data):
-                    _refuse("has bytes behind the end of its pickle")
+                    raise _refusal("has bytes behind the end of its pickle")
                 return machine.pop()
             machine.step(opcode.name, argument)
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, RecursionError) as error:
         reason = shorten(str(error), 100).strip("'\"") or type(error).__name__
         raise BundleError(f"is not a readable pickle: {reason}", fix="copy the file again") from None
-    _refuse("is a pickle without an end")
+    raise _refusal("is a pickle without an end")
 
 
-def _refuse(message: str, fix: str | None = "export the model again") -> NoReturn:
-    raise BundleError(message, fix=fix)
+def _refusal(message: str, fix: str | None = "export the model again") -> BundleError:
+    return BundleError(message, fix=fix)
 
 
 _PUSH: Final = frozenset(
     "INT LONG LONG1 LONG4 BININT BININT1 BININT2 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE "
-    "SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8".split()
+    "SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8".split()  # noqa: SIM905 - a list of 19 is a page
 )
 _CONSTANTS: Final = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _IGNORED: Final = frozenset(("PROTO", "FRAME"))
@@ -153,12 +153,12 @@ class _Machine:
 
     def pop(self) -> Any:
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            _refuse("is not a readable pickle: it takes from an empty stack")
+            raise _refusal("is not a readable pickle: it takes from an empty stack")
         return self.stack.pop()
 
     def above_mark(self) -> list[Any]:
         if not self.marks:
-            _refuse("is not a readable pickle: a mark is missing")
+            raise _refusal("is not a readable pickle: a mark is missing")
         start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]
@@ -175,7 +175,9 @@ class _Machine:
         elif name not in _IGNORED:
             handler = _HANDLERS.get(name)
             if handler is None:
-                _refuse(f"uses the pickle instruction {name}{_culprit(name, argument)}, which data does not need")
+                raise _refusal(
+                    f"uses the pickle instruction {name}{_culprit(name, argument)}, which data does not need"
+                )
             handler(self, argument)
 
     def mark(self, _: Any) -> None:
@@ -201,7 +203,7 @@ class _Machine:
 
     def get(self, index: Any) -> None:
         if int(index) not in self.memo:
-            _refuse("is not a readable pickle: it recalls what it never stored")
+            raise _refusal("is not a readable pickle: it recalls what it never stored")
         self.stack.append(self.memo[int(index)])
 
     def empty_list(self, _: Any) -> None:
@@ -230,7 +232,7 @@ class _Machine:
     def _extend(self, items: list[Any]) -> None:
         target = self.pop()
         if not isinstance(target, list):
-            _refuse("appends to something that is not a list")
+            raise _refusal("appends to something that is not a list")
         target.extend(items)
         self.stack.append(target)
 
@@ -244,10 +246,10 @@ class _Machine:
     def _set(self, items: list[Any]) -> None:
         target = self.pop()
         if not isinstance(target, dict) or len(items) % 2:
-            _refuse("sets items of something that is not a dict")
+            raise _refusal("sets items of something that is not a dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if key is not None and not isinstance(key, (str, int, float)):
-                _refuse("uses a dict key that is neither text nor number")
+                raise _refusal("uses a dict key that is neither text nor number")
             target[key] = value
         self.stack.append(target)
 
@@ -258,33 +260,33 @@ class _Machine:
     def stack_global(self, _: Any) -> None:
         name, module = self.pop(), self.pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            _refuse("names a global with something that is not text")
+            raise _refusal("names a global with something that is not text")
         self.stack.append(self.allowed.name(module, name))
 
     def new_object(self, _: Any) -> None:
         arguments, cls = self.pop(), self.pop()
         if not isinstance(cls, Name) or cls.path not in self.allowed.classes or arguments != ():
-            _refuse(f"makes an object of {_path_of(cls)}, which is not one of the model's classes")
+            raise _refusal(f"makes an object of {_path_of(cls)}, which is not one of the model's classes")
         self.stack.append(Inert(cls.path))
 
     def reduce(self, _: Any) -> None:
         arguments, function = self.pop(), self.pop()
         builder = self.allowed.builders.get(function.path) if isinstance(function, Name) else None
         if builder is None or not isinstance(arguments, tuple):
-            _refuse(f"calls {_path_of(function)}, which is not a constructor of data")
+            raise _refusal(f"calls {_path_of(function)}, which is not a constructor of data")
         self.stack.append(builder(arguments))
 
     def build(self, _: Any) -> None:
         state = self.pop()
         target = self.pop()
         if not isinstance(target, Buildable):
-            _refuse(f"sets the state of {_path_of(target)}")
+            raise _refusal(f"sets the state of {_path_of(target)}")
         target.build(state)
         self.stack.append(target)
 
     def persistent(self, _: Any) -> None:
         if self.allowed.persistent is None:
-            _refuse("refers to data outside the pickle (a persistent id)")
+            raise _refusal("refers to data outside the pickle (a persistent id)")
         self.stack.append(self.allowed.persistent(self.pop()))
 
 

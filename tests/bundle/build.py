@@ -15,6 +15,7 @@ import zipfile
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def policy_state(widths: Sequence[int], rng: np.random.Generator) -> dict[str, n
 
     state: dict[str, np.ndarray] = {}
     for net in ("policy_net", "value_net"):
-        for index, (inputs, outputs) in enumerate(zip(widths[:-2], widths[1:-1], strict=True)):
+        for index, (inputs, outputs) in enumerate(pairwise(widths[:-1])):
             weight, bias = layer(inputs, outputs)
             state[f"mlp_extractor.{net}.{2 * index}.weight"] = weight
             state[f"mlp_extractor.{net}.{2 * index}.bias"] = bias
