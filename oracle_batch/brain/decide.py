@@ -119,9 +119,7 @@ def _decide_family(family: _Family, windows: Windows, twins: Sequence[TwinState]
     newest = windows.time[rows]
     counted = 1 if model.decoding == "single" else WINDOW - features.first_full_row(model.features)
     reach = min(features.lookback(model.features, counted), WINDOW)
-    columns = features.Columns(
-        *(np.ascontiguousarray(getattr(windows, name)[rows, -reach:].T) for name in SERIES)
-    )
+    columns = features.Columns(*(np.ascontiguousarray(getattr(windows, name)[rows, -reach:].T) for name in SERIES))
     position, rl_position = features.both_positions(columns, model.features, counted, 1)
     inputs = features.regime_inputs(columns, position, model.features, counted)
     if model.decoding == "single":

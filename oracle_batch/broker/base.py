@@ -10,6 +10,7 @@ from oracle_batch.bars import Bars
 
 AckStatus = Literal["OK", "FAIL", "SKIP", "UNKNOWN"]
 CloseReason = Literal["order", "stop_loss", "take_profit", "stop_out", "manual"]
+CloseCause = Literal["signal", "emergency", "operator"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,10 @@ class OpenIntent:
 
 @dataclass(frozen=True, slots=True)
 class CloseIntent:
-    """A closing leg. Its identity is (position, remaining volume); ``intent_id`` is ours alone."""
+    """A closing leg. Its identity is (position, remaining volume); ``intent_id`` is ours alone.
+
+    ``cause`` says whose wish it is: the model's signal, an emergency rule's or the operator's.
+    """
 
     intent_id: str
     model: str
@@ -126,6 +130,7 @@ class CloseIntent:
     position_id: int
     volume_cents: int
     decided_at: float
+    cause: CloseCause = "signal"
 
 
 Intent = OpenIntent | CloseIntent

@@ -1,1 +1,1 @@
-"""The hands compare what the brain wants with what the broker holds, and decide what can be granted (DESIGN §6)."""
+"""The hands: what to do about a signal, given what the broker holds. Pure functions over plain values (DESIGN §6)."""

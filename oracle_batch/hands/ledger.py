@@ -1,0 +1,140 @@
+"""How the books change: by acks, by positions that ended without us, by positions found at the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from oracle_batch.broker.base import Ack, CloseIntent, CloseReason, Deal, Intent, OpenIntent, Position
+from oracle_batch.hands.books import HeldPosition, ModelBooks, PendingClose, WaitCause, Waiting
+from oracle_batch.hands.texts import read_comment
+
+CAUSE_OF_END: dict[CloseReason, WaitCause] = {
+    "stop_loss": "stopped",
+    "take_profit": "stopped",
+    "stop_out": "stopped",
+    "manual": "manual",
+    "order": "manual",
+}
+"""Why a model waits after its position ended without a closing leg of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One of our positions that is no more: its closing deals summed, money in the account currency."""
+
+    position_id: int
+    profit: float
+    commission: float
+    reason: CloseReason
+
+    @property
+    def net(self) -> float:
+        return self.profit - self.commission
+
+
+def ended(position_id: int, deals: Iterable[Deal], otherwise: CloseReason = "manual") -> Ended:
+    """What a position came to, from its closing deals; ``otherwise`` is the reason when the broker shows none."""
+    closing = [deal for deal in deals if deal.position_id == position_id and deal.closing]
+    reason = closing[-1].reason if closing else otherwise
+    return Ended(position_id, sum(deal.profit for deal in closing), sum(deal.commission for deal in closing), reason)
+
+
+def after_ack(books: ModelBooks, intent: Intent, ack: Ack) -> ModelBooks:
+    """The books after one leg's outcome. An unknown outcome changes nothing: recovery will ask."""
+    if ack.status == "UNKNOWN":
+        return books
+    if isinstance(intent, OpenIntent):
+        return _after_open(books, intent, ack)
+    return _after_close(books, intent, ack)
+
+
+def _after_open(books: ModelBooks, intent: OpenIntent, ack: Ack) -> ModelBooks:
+    if ack.status != "OK" or ack.position_id is None or ack.price is None:
+        return replace(books, waiting=Waiting("missed", intent.direction))
+    held = HeldPosition(
+        ack.position_id,
+        intent.direction,
+        intent.intensity,
+        sum(deal.volume_cents for deal in ack.deals) or intent.volume_cents,
+        ack.price,
+        ack.deals[-1].time if ack.deals else intent.decided_at,
+    )
+    return replace(books, position=held, waiting=None)
+
+
+def _after_close(books: ModelBooks, intent: CloseIntent, ack: Ack) -> ModelBooks:
+    if ack.status != "OK":
+        since = books.pending_close.since if books.pending_close else intent.decided_at
+        return replace(books, pending_close=PendingClose(intent.position_id, since, intent.cause))
+    held = books.position
+    waiting = books.waiting
+    if intent.cause != "signal" and held is not None:
+        waiting = Waiting(intent.cause, held.direction)
+    result = ended(intent.position_id, ack.deals)
+    losses = books.consecutive_losses + 1 if result.net < 0 else 0
+    return replace(books, position=None, pending_close=None, waiting=waiting, consecutive_losses=losses)
+
+
+def after_end(books: ModelBooks, result: Ended) -> ModelBooks:
+    """The books after our position ended without a closing leg of ours (stop, target, stop-out, by hand)."""
+    held = books.position
+    waiting = Waiting(CAUSE_OF_END[result.reason], held.direction) if held else books.waiting
+    losses = books.consecutive_losses + 1 if result.net < 0 else 0
+    return replace(books, position=None, pending_close=None, waiting=waiting, consecutive_losses=losses)
+
+
+def real_intensity(position: Position, books: ModelBooks) -> int | None:
+    """The intensity of an open position: relabelled books, else its comment, else the books. None: unknown."""
+    held = books.position
+    known = held is not None and held.position_id == position.position_id
+    if known and held is not None and held.relabelled:
+        return held.intensity
+    comment = read_comment(position.comment)
+    if comment is not None:
+        return comment.intensity
+    return held.intensity if known and held is not None else None
+
+
+def adopted(books: ModelBooks, position: Position) -> ModelBooks:
+    """The books with a position of ours that they did not know or knew differently; unknown intensity is left out."""
+    held = books.position
+    if held is not None and held.position_id == position.position_id:
+        if held.volume_cents == position.volume_cents:
+            return books
+        return replace(books, position=replace(held, volume_cents=position.volume_cents))
+    intensity = real_intensity(position, books)
+    if intensity is None:
+        return books
+    return replace(
+        books,
+        position=HeldPosition(
+            position.position_id,
+            position.direction,
+            intensity,
+            position.volume_cents,
+            position.entry_price,
+            position.opened_at,
+        ),
+    )
+
+
+def resolve(intent: Intent, open_ids: frozenset[int], deals: Sequence[Deal]) -> Ack | None:
+    """What became of an intent whose answer is missing, from what the broker holds; None: it never arrived.
+
+    An opening leg is found by its client id among the deals, a closing leg by its position being gone.
+    """
+    if isinstance(intent, OpenIntent):
+        fills = tuple(deal for deal in deals if deal.client_order_id == intent.intent_id and not deal.closing)
+        if not fills:
+            return None
+        volume = sum(deal.volume_cents for deal in fills)
+        price = sum(deal.price * deal.volume_cents for deal in fills) / volume
+        return Ack(intent.intent_id, "OK", "RECOVERED", fills[0].position_id, price, None, fills)
+    if intent.position_id in open_ids:
+        return None
+    closing = tuple(deal for deal in deals if deal.position_id == intent.position_id and deal.closing)
+    price = closing[-1].price if closing else None
+    return Ack(intent.intent_id, "OK", "RECOVERED", intent.position_id, price, None, closing)

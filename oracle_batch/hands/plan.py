@@ -1,0 +1,188 @@
+"""From signals and books to legs: what each model does on this bar, and why it may not (DESIGN §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from oracle_batch.broker.base import Account, CloseIntent, OpenIntent, Position, SymbolSpec
+from oracle_batch.config import SymbolSettings, TickSettings
+from oracle_batch.hands import sync
+from oracle_batch.hands.books import Decision, ModelBooks, Waiting
+from oracle_batch.hands.sizing import VolumeRefusedError, volume_cents
+from oracle_batch.hands.texts import order_comment
+from oracle_batch.types import ACTIONS, label_of
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One model's wish on one bar, with all that is known about fulfilling it.
+
+    ``real_intensity`` goes with ``position`` (0 when flat); ``close_time`` is the bar's close, Unix seconds;
+    ``virtual_pnl`` the floating profit that the observation saw.
+    """
+
+    model: str
+    broker_symbol: str
+    bar_time: int
+    close_time: int
+    entry_deadline_s: int
+    action: int
+    previous_action: int
+    hmm_state: int
+    virtual_pnl: float
+    settings: SymbolSettings
+    spec: SymbolSpec | None
+    books: ModelBooks
+    position: Position | None
+    real_intensity: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """What one model does. ``refusal`` is the reason code of an entry that is not even sent.
+
+    ``waiting`` is what the model waits for when the legs go as wished; ``relabel`` keeps the position and gives it
+    this intensity in the books alone.
+    """
+
+    model: str
+    bar_time: int
+    action: int
+    decision: Decision
+    waiting: Waiting | None
+    close: CloseIntent | None = None
+    entry: OpenIntent | None = None
+    refusal: str | None = None
+    relabel: int | None = None
+
+
+def intent_id(model: str, bar_time: int, leg: int) -> str:
+    """``ob-{model}-{bar_time}-{n}``, the same for the same leg in every run: 0 closes, 1 opens."""
+    return f"ob-{model}-{bar_time}-{leg}"
+
+
+def plan(
+    candidates: Sequence[Candidate],
+    held: Sequence[Position],
+    account: Account,
+    rules: TickSettings,
+    *,
+    now: float,
+    paused: bool,
+) -> list[ModelPlan]:
+    """Plans in the order in which entries are judged: by priority, then model id.
+
+    ``held`` are all open positions that carry a label of ours. An unconfirmed close frees nothing.
+    """
+    exposed = [(position.symbol, position.direction, position.label) for position in held]
+    plans = []
+    for candidate in sorted(candidates, key=lambda one: (one.settings.priority, one.model)):
+        one = _plan_model(candidate, account, rules, now=now, paused=paused)
+        if one.entry is not None and rules.same_symbol == "no_opposite":
+            entry = one.entry
+            if any(
+                symbol == entry.symbol and direction == -entry.direction and label != entry.label
+                for symbol, direction, label in exposed
+            ):
+                one = _refused(one, "OPPOSITE_SAME_SYMBOL", entry.direction)
+            else:
+                exposed.append((entry.symbol, entry.direction, entry.label))
+        plans.append(one)
+    return plans
+
+
+def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, now: float, paused: bool) -> ModelPlan:
+    desired = ACTIONS[candidate.action]
+    position = candidate.position
+    verdict = sync.decide(
+        position.direction if position else 0,
+        candidate.real_intensity,
+        desired,
+        edge=candidate.action != candidate.previous_action,
+        waiting=candidate.books.waiting,
+        enter_first=rules.first_signal == "enter" and candidate.books.last_bar == 0,
+    )
+    decided_at = _decided_at(candidate, now)
+    result = ModelPlan(candidate.model, candidate.bar_time, candidate.action, verdict.decision, verdict.waiting)
+    volume, refusal = _volume(candidate)
+    if (
+        verdict.decision == "CLOSE_OPEN"
+        and position is not None
+        and position.direction == desired.direction
+        and position.volume_cents == volume
+        and rules.same_volume == "hold"
+    ):
+        return replace(result, relabel=desired.intensity)
+    if verdict.decision in ("CLOSE", "CLOSE_OPEN") and position is not None:
+        result = replace(result, close=_close(candidate, position, decided_at))
+    if verdict.decision not in ("OPEN", "CLOSE_OPEN"):
+        return result
+    refusal = _refusal(candidate, now=now, paused=paused) or refusal
+    if refusal is not None:
+        return _refused(result, refusal, desired.direction)
+    comment = order_comment(
+        candidate.hmm_state,
+        candidate.action,
+        account.balance,
+        max(0.0, (account.balance - account.equity) / account.balance * 100) if account.balance > 0 else 0.0,
+        candidate.virtual_pnl,
+    )
+    entry = OpenIntent(
+        intent_id(candidate.model, candidate.bar_time, 1),
+        candidate.model,
+        candidate.broker_symbol,
+        desired.direction,
+        desired.intensity,
+        volume,
+        label_of(candidate.model),
+        comment,
+        decided_at,
+        candidate.close_time + candidate.entry_deadline_s,
+        result.close.position_id if result.close is not None else None,
+    )
+    return replace(result, entry=entry)
+
+
+def _decided_at(candidate: Candidate, now: float) -> float:
+    """The instant a decision belongs to: the bar's close for a tick in time, else now."""
+    return candidate.close_time if now <= candidate.close_time + candidate.entry_deadline_s else now
+
+
+def _volume(candidate: Candidate) -> tuple[int, str | None]:
+    """Volume in cents for the wished intensity, or 0 and the reason why there is none."""
+    intensity = ACTIONS[candidate.action].intensity
+    if not intensity:
+        return 0, None
+    if candidate.spec is None:
+        return 0, "UNKNOWN_SYMBOL"
+    try:
+        return volume_cents(candidate.settings.lots(intensity), candidate.spec), None
+    except VolumeRefusedError as refusal:
+        return 0, refusal.reason
+
+
+def _refusal(candidate: Candidate, *, now: float, paused: bool) -> str | None:
+    """Why an entry may not even be sent."""
+    if not candidate.settings.enabled:
+        return "DISABLED"
+    if paused:
+        return "PAUSED"
+    if now > candidate.close_time + candidate.entry_deadline_s:
+        return "LATE"
+    return None
+
+
+def _close(candidate: Candidate, position: Position, decided_at: float) -> CloseIntent:
+    return CloseIntent(
+        intent_id(candidate.model, candidate.bar_time, 0),
+        candidate.model,
+        position.symbol,
+        position.position_id,
+        position.volume_cents,
+        decided_at,
+    )
+
+
+def _refused(result: ModelPlan, reason: str, direction: int) -> ModelPlan:
+    return replace(result, entry=None, refusal=reason, waiting=Waiting("missed", direction))
