@@ -23,6 +23,8 @@ PURE = ("oracle_batch.brain", "oracle_batch.hands", "oracle_batch.bars", "oracle
 """Functions of their inputs: no edge, no I/O."""
 VALUES = ("oracle_batch.broker.base", "oracle_batch.bundle.model")
 """Plain values that pure modules and edges exchange; bound by the same rule."""
+SETTINGS = "oracle_batch.config"
+"""What the operator decided. Pure modules get it passed in; only under TYPE_CHECKING may they name its types."""
 PURE_PARENTS = ("oracle_batch", "oracle_batch.broker", "oracle_batch.bundle")
 """Packages whose ``__init__`` runs when one of the above is imported."""
 
@@ -68,16 +70,23 @@ def sources() -> dict[str, str]:
     return found
 
 
-def imports(text: str, modules: set[str]) -> Iterator[str]:
-    """What a module imports at any depth; ``from package import module`` names the module, not the package."""
-    for node in ast.walk(ast.parse(text)):
+def imports(text: str, modules: set[str]) -> Iterator[tuple[str, bool]]:
+    """What a module imports at any depth, and whether it does so for the type checker only.
+
+    ``from package import module`` names the module, not the package.
+    """
+    tree = ast.parse(text)
+    checks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    typing_only = {inner for check in checks for statement in check.body for inner in ast.walk(statement)}
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, node in typing_only) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             origin = "." * node.level + (node.module or "")
             for alias in node.names:
                 name = f"{origin}.{alias.name}"
-                yield name if name in modules or not within(origin, "oracle_batch") else origin
+                named = name in modules or not within(origin, "oracle_batch")
+                yield name if named else origin, node in typing_only
 
 
 def opens_files(text: str) -> bool:
@@ -93,12 +102,13 @@ def is_wire(module: str) -> bool:
     return within(module, TWISTED_HOMES) and any(part.startswith("wire") for part in module.split("."))
 
 
-def breaks(module: str, name: str) -> str | None:
+def breaks(module: str, name: str, typing_only: bool) -> str | None:
     """Why a module may not import a name, or None."""
     pure = within(module, PURE + VALUES) or module in PURE_PARENTS
+    harmless = within(name, PURE + VALUES) or name in PURE_PARENTS or (typing_only and within(name, SETTINGS))
     if name.startswith("."):
         return "imports are absolute"
-    if pure and within(name, "oracle_batch") and not (within(name, PURE + VALUES) or name in PURE_PARENTS):
+    if pure and within(name, "oracle_batch") and not harmless:
         return "a pure module imports no edge"
     if pure and within(name, INPUT_OUTPUT):
         return "a pure module does no I/O and knows neither time nor chance"
@@ -118,8 +128,8 @@ def violations(texts: dict[str, str]) -> list[str]:
     modules = set(texts)
     broken = []
     for module, text in texts.items():
-        for name in imports(text, modules):
-            if reason := breaks(module, name):
+        for name, typing_only in imports(text, modules):
+            if reason := breaks(module, name, typing_only):
                 broken.append(f"{module} imports {name}: {reason}")
         if within(module, PURE + VALUES) and opens_files(text):
             broken.append(f"{module} opens a file: a pure module does no I/O")
@@ -144,6 +154,8 @@ def test_the_package_keeps_the_rule() -> None:
         ("oracle_batch.hands.sync", "from oracle_batch import store"),
         ("oracle_batch.hands.sync", "from oracle_batch.clock import Clock"),
         ("oracle_batch.hands.sync", "from . import sizing"),
+        ("oracle_batch.hands.plan", "from oracle_batch.config import TickSettings"),
+        ("oracle_batch.hands.plan", "if TYPE_CHECKING:\n    from oracle_batch.broker.paper import PaperBroker"),
         ("oracle_batch.broker", "from oracle_batch.broker.paper import PaperBroker"),
         ("oracle_batch.broker.paper", "from twisted.internet import reactor"),
         ("oracle_batch.broker.paper", "from oracle_batch.tick import run"),
@@ -163,6 +175,7 @@ def test_a_planted_violation_is_found(module: str, line: str) -> None:
     [
         ("oracle_batch.brain.features", "import numpy as np\nfrom oracle_batch.types import WINDOW"),
         ("oracle_batch.hands.sizing", "from oracle_batch.broker.base import SymbolSpec"),
+        ("oracle_batch.hands.plan", "if TYPE_CHECKING:\n    from oracle_batch.config import TickSettings"),
         ("oracle_batch.broker.ctrader.session", "from twisted.internet.protocol import Protocol"),
         ("oracle_batch.broker.ctrader.wire", "from google.protobuf.message import Message"),
         ("oracle_batch.sim.wire.frames", "import ctrader_open_api"),
@@ -174,21 +187,35 @@ def test_what_the_design_allows_is_no_violation(module: str, line: str) -> None:
     assert violations({module: line}) == []
 
 
-def test_nothing_on_the_way_to_a_tick_loads_training_twisted_or_protobuf() -> None:
-    modules = [
-        name for name in sources() if not within(name, (*TWISTED_HOMES, TRAINING_HOME)) and "__main__" not in name
-    ]
-    assert within("oracle_batch.errors", tuple(modules))
+def loaded(modules: list[str], suspects: tuple[str, ...]) -> list[str]:
+    """Which of the suspects a fresh interpreter holds after importing the modules."""
     program = (
         "import importlib, json, sys\n"
         "for name in json.loads(sys.argv[1]): importlib.import_module(name)\n"
         "print(json.dumps([name for name in json.loads(sys.argv[2]) if name in sys.modules]))"
     )
     child = subprocess.run(
-        [sys.executable, "-c", program, json.dumps(modules), json.dumps(NOT_AFTER_A_TICK)],
+        [sys.executable, "-c", program, json.dumps(modules), json.dumps(suspects)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert child.returncode == 0, child.stderr
-    assert json.loads(child.stdout.splitlines()[-1]) == []
+    found: list[str] = json.loads(child.stdout.splitlines()[-1])
+    return found
+
+
+def test_nothing_on_the_way_to_a_tick_loads_training_twisted_or_protobuf() -> None:
+    way = [name for name in sources() if not within(name, (*TWISTED_HOMES, TRAINING_HOME)) and "__main__" not in name]
+    assert "oracle_batch.errors" in way
+    assert loaded(way, NOT_AFTER_A_TICK) == []
+
+
+def test_pure_modules_bring_no_edge_along() -> None:
+    pure = [name for name in sources() if within(name, PURE + VALUES)]
+    edges = ("oracle_batch.store", "oracle_batch.config", "oracle_batch.clock", "pyarrow", "filelock", "asyncio", "ssl")
+    assert loaded(pure, edges) == []
+
+
+def test_what_a_fresh_interpreter_loads_is_seen() -> None:
+    assert loaded(["oracle_batch.clock"], ("oracle_batch.clock", "torch")) == ["oracle_batch.clock"]
