@@ -1,0 +1,287 @@
+"""The market engine: one account that trades on real bars, on a virtual clock, without I/O of its own.
+
+It knows orders, positions and money, and nothing of ticks, models or networks: labels, comments and client order ids
+are opaque text, and a client order id may come twice, since the real broker promises no more.
+
+The rules (DESIGN §7): bars are bid bars, ask = bid + spread. A market order fills at the open of the finest bar that
+starts at or after the decision, else at the last close, plus spread and slippage. Stops and targets trigger on the
+exit side (bid for longs, ask for shorts) along each bar's path; reached inside a bar they fill at their own price,
+jumped over by a bar's open they fill at that open. At or below the stop-out level the position with the largest loss
+is closed first, until the level holds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from oracle_batch.broker.base import CloseReason, Quote
+from oracle_batch.errors import OracleBatchError
+from oracle_batch.market import fills
+from oracle_batch.market.book import Book, BookedDeal, OpenPosition, with_deal, with_position, without_position
+from oracle_batch.market.fills import Fill, OrderIds, Refusal
+from oracle_batch.market.pricing import Pricing, Valuation, level_broken
+from oracle_batch.market.specs import Contract, Contracts
+from oracle_batch.market.tape import Step, Tape
+
+STOP_OUT_PCT: Final = 50.0
+"""Margin level (equity / margin used, in per cent) at or below which positions are closed."""
+_CHUNK_S: Final = 86400.0
+
+
+class Engine:
+    """Holds a book and moves it. ``book`` is a frozen value: keep it, and put it back to undo what came after.
+
+    ``problems`` names symbols that could not be priced or played lately, with the reason.
+    """
+
+    def __init__(self, book: Book, tape: Tape, contracts: Contracts, *, stop_out_pct: float = STOP_OUT_PCT) -> None:
+        self.book = book
+        self.pricing = Pricing(tape, contracts, book.currency)
+        self.problems = self.pricing.problems
+        self._tape = tape
+        self._stop_out_pct = stop_out_pct
+
+    # Time
+
+    def advance(self, to: float) -> list[BookedDeal]:
+        """Play the market up to an instant and return the deals that it caused. An earlier instant changes nothing.
+
+        A symbol whose bars cannot be read is left behind at the instant it was played to, and is caught up by a later
+        call.
+        """
+        first_deal = self.book.next_deal_id
+        while self.book.clock < to:
+            self._play_until(min(to, self.book.clock + _CHUNK_S) if self.book.positions else to)
+        return [deal for deal in self.book.deals if deal.deal_id >= first_deal]
+
+    def valuation(self) -> Valuation:
+        """Floating profits and equity now."""
+        return self.pricing.valuation(self.book, self.book.clock)
+
+    def quote(self, symbol: str) -> Quote | None:
+        """Bid and ask now; see ``Pricing.quote``."""
+        return self.pricing.quote(symbol, self.book.clock)
+
+    def _play_until(self, until: float) -> None:
+        steps: list[Step] = []
+        behind: dict[str, float] = {}
+        for symbol in sorted({position.symbol for position in self.book.positions}):
+            after = self.book.behind.get(symbol, self.book.clock)
+            try:
+                steps += self._tape.steps(symbol, after, until)
+                self.problems.pop(symbol, None)
+            except OracleBatchError as error:
+                behind[symbol] = after
+                self.problems[symbol] = str(error)
+        stop_out = self.pricing.stop_out_possible(self.book, steps, until, self._stop_out_pct)
+        for step in sorted(steps):
+            self._play(step)
+            if stop_out:
+                self._stop_out(step.time)
+        seen = tuple(replace(p, rate=self.pricing.rate(p, until).value) for p in self.book.positions)
+        self.book = replace(self.book, clock=until, behind=behind, positions=seen)
+
+    def _play(self, step: Step) -> None:
+        for position in self.book.positions:
+            if position.symbol != step.symbol:
+                continue
+            position = replace(position, mark=step.bid)
+            trigger = _trigger(position, step)
+            if trigger is None:
+                self.book = with_position(self.book, position)
+            else:
+                self._close_at(position, position.volume_cents, *trigger, step.time)
+
+    def _stop_out(self, at: float) -> None:
+        while self.book.positions:
+            value = self.pricing.valuation(self.book, at, by_marks=True)
+            if not level_broken(self.book, value.equity, self._stop_out_pct):
+                return
+            worst = min(self.book.positions, key=lambda position: value.floating[position.position_id])
+            price = fills.deal_price(worst.contract, -worst.direction, worst.mark)
+            self._close_at(worst, worst.volume_cents, price, "stop_out", at)
+
+    # Orders
+
+    def open(
+        self,
+        symbol: str,
+        direction: int,
+        volume_cents: int,
+        *,
+        decided_at: float,
+        client_order_id: str = "",
+        label: str = "",
+        comment: str = "",
+        stop_loss: float | None = None,
+        take_profit: float | None = None,
+    ) -> Fill | Refusal:
+        """A market order. On a netted account it merges with, reduces or flips the symbol's position.
+
+        ``direction`` is 1 or -1, ``decided_at`` the instant (Unix seconds) whose next open fills it; stops are
+        absolute prices. A refusal changes nothing.
+        """
+        before = self.book
+        try:
+            found = self._enter(
+                symbol, direction, volume_cents, decided_at, client_order_id, label, comment, stop_loss, take_profit
+            )
+        except OracleBatchError as error:
+            self.problems[symbol] = str(error)
+            found = Refusal("BAD_DATA", str(error))
+        if isinstance(found, Refusal):
+            self.book = before
+        return found
+
+    def close(
+        self,
+        position_id: int,
+        volume_cents: int,
+        *,
+        decided_at: float,
+        client_order_id: str = "",
+        reason: CloseReason = "order",
+    ) -> Fill | Refusal:
+        """Close a position, or a part of it, at market. Never refused for want of money."""
+        position = self.book.position(position_id)
+        if position is None:
+            return Refusal("POSITION_NOT_FOUND", f"no open position {position_id}")
+        partial = volume_cents != position.volume_cents
+        if volume_cents > position.volume_cents or (partial and not fills.volume_fits(position.contract, volume_cents)):
+            return Refusal("TRADING_BAD_VOLUME", f"{volume_cents} of {position.volume_cents} hundredths of a unit")
+        try:
+            mark = self.pricing.fill_mark(position.symbol, decided_at)
+        except OracleBatchError as error:
+            self.problems[position.symbol] = str(error)
+            return Refusal("BAD_DATA", str(error))
+        if mark is None:
+            return Refusal("NO_QUOTES", f"{position.symbol} has no price at {decided_at:.0f}")
+        price = fills.deal_price(position.contract, -position.direction, mark.bid)
+        order = (self._next_order(), client_order_id)
+        deal = self._close_at(position, volume_cents, price, reason, decided_at, order)
+        return Fill(deal.order_id, position_id, price, position.contract.slippage, (deal,))
+
+    def amend(self, position_id: int, stop_loss: float | None, take_profit: float | None) -> Refusal | None:
+        """Set or clear (None) both absolute protection prices of a position."""
+        position = self.book.position(position_id)
+        if position is None:
+            return Refusal("POSITION_NOT_FOUND", f"no open position {position_id}")
+        try:
+            mark = self._tape.last(position.symbol, self.book.clock)
+        except OracleBatchError as error:
+            return Refusal("BAD_DATA", str(error))
+        if mark is None:
+            return Refusal("NO_QUOTES", f"{position.symbol} has no price")
+        exit_price = fills.exit_quote(position.contract, position.direction, mark.bid)
+        if not fills.stops_fit(position.direction, exit_price, stop_loss, take_profit):
+            return Refusal("TRADING_BAD_STOPS", f"stop {stop_loss}, target {take_profit} at {exit_price}")
+        self.book = with_position(self.book, replace(position, stop_loss=stop_loss, take_profit=take_profit))
+        return None
+
+    def _enter(
+        self,
+        symbol: str,
+        direction: int,
+        volume_cents: int,
+        decided_at: float,
+        client_order_id: str,
+        label: str,
+        comment: str,
+        stop_loss: float | None,
+        take_profit: float | None,
+    ) -> Fill | Refusal:
+        contract = self.pricing.contract(symbol)
+        if contract is None:
+            return Refusal("SYMBOL_NOT_FOUND", f"{symbol} is in no contract source")
+        if not fills.volume_fits(contract, volume_cents):
+            spec = contract.spec
+            limits = f"{spec.min_volume_cents} to {spec.max_volume_cents} by {spec.step_volume_cents}"
+            return Refusal("TRADING_BAD_VOLUME", f"{volume_cents} hundredths of a unit is not within {limits}")
+        mark = self.pricing.fill_mark(symbol, decided_at)
+        if mark is None:
+            return Refusal("NO_QUOTES", f"{symbol} has no price at {decided_at:.0f}")
+        price = fills.deal_price(contract, direction, mark.bid)
+        exit_price = fills.exit_quote(contract, direction, mark.bid)
+        if not fills.stops_fit(direction, exit_price, stop_loss, take_profit):
+            return Refusal("TRADING_BAD_STOPS", f"stop {stop_loss}, target {take_profit} at {exit_price}")
+
+        order = (self._next_order(), client_order_id)
+        old = None if self.book.hedged else next((p for p in self.book.positions if p.symbol == symbol), None)
+        deals: tuple[BookedDeal, ...] = ()
+        if old is not None and old.direction != direction:
+            reduced = min(volume_cents, old.volume_cents)
+            deals = (self._close_at(old, reduced, price, "order", decided_at, order),)
+            volume_cents -= reduced
+            if volume_cents == 0:
+                return Fill(order[0], old.position_id, price, contract.slippage, deals)
+            old = None
+        fresh = self._position(contract, direction, volume_cents, price, mark.bid, decided_at)
+        free = self.valuation().equity - self.book.margin_used
+        if fresh.margin + fresh.commission > free:
+            return Refusal("NOT_ENOUGH_MONEY", f"needs {fresh.margin + fresh.commission}, free are {free} minor units")
+        fresh = replace(fresh, label=label, comment=comment, stop_loss=stop_loss, take_profit=take_profit)
+        position = fresh if old is None else fills.merged(old, fresh)
+        ids = OrderIds(order[0], self.book.next_deal_id, client_order_id, self.book.clock)
+        rate = self.pricing.rates.profit_rate(contract, decided_at)
+        deal = fills.opening(position, volume_cents, price, fresh.commission, rate, ids)
+        next_position = max(self.book.next_position_id, position.position_id + 1)
+        self.book = with_deal(with_position(replace(self.book, next_position_id=next_position), position), deal)
+        return Fill(order[0], position.position_id, price, contract.slippage, (*deals, deal))
+
+    def _position(
+        self, contract: Contract, direction: int, volume_cents: int, price: float, bid: float, at: float
+    ) -> OpenPosition:
+        book, rates = self.book, self.pricing.rates
+        unit = rates.margin_rate(contract, price, at).value
+        return OpenPosition(
+            position_id=book.next_position_id,
+            contract=contract,
+            direction=direction,
+            volume_cents=volume_cents,
+            entry_price=price,
+            opened_at=book.clock,
+            label="",
+            comment="",
+            stop_loss=None,
+            take_profit=None,
+            margin=fills.margin_minor(volume_cents, unit, book.leverage, book.money_digits),
+            commission=fills.round_turn_minor(contract, volume_cents, book.money_digits, half=True),
+            mark=bid,
+            rate=rates.profit_rate(contract, at).value,
+        )
+
+    def _close_at(
+        self,
+        position: OpenPosition,
+        volume_cents: int,
+        price: float,
+        reason: CloseReason,
+        at: float,
+        order: tuple[int, str] | None = None,
+    ) -> BookedDeal:
+        """Book a close. One that the market caused has no client order and happened at ``at``."""
+        order_id, client_order_id = order or (self._next_order(), "")
+        time = at if order is None else self.book.clock
+        ids = OrderIds(order_id, self.book.next_deal_id, client_order_id, time)
+        rate = self.pricing.rate(position, at)
+        deal, left = fills.closing(position, volume_cents, price, rate, reason, ids, self.book.money_digits)
+        gone = without_position(self.book, position.position_id)
+        self.book = with_deal(gone if left is None else with_position(gone, left), deal)
+        return deal
+
+    def _next_order(self) -> int:
+        order_id = self.book.next_order_id
+        self.book = replace(self.book, next_order_id=order_id + 1)
+        return order_id
+
+
+def _trigger(position: OpenPosition, step: Step) -> tuple[float, CloseReason] | None:
+    """Price and reason of the protection that a step reaches, None when it reaches none."""
+    quote = fills.exit_quote(position.contract, position.direction, step.bid)
+    if position.stop_loss is not None and (quote - position.stop_loss) * position.direction <= 0:
+        return (quote if step.place == 0 else position.stop_loss), "stop_loss"
+    if position.take_profit is not None and (quote - position.take_profit) * position.direction >= 0:
+        return (quote if step.place == 0 else position.take_profit), "take_profit"
+    return None

@@ -1,0 +1,307 @@
+"""One file of bars, Parquet or CSV, read in the row ranges that are asked for.
+
+Columns are found by name, in any order and case: ``time, open, high, low, close`` and, where known, ``volume``.
+A missing volume column counts as 0 (unknown); other columns are ignored. Nothing here judges prices: that is
+``bars.validate``, applied by the caller to the window that it uses. What is judged here is what finding a row
+depends on: times are Unix seconds, strictly increasing.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from oracle_batch.bars import FIELDS, PRICE_FIELDS, Bars, FloatArray, IntArray, empty, utc
+from oracle_batch.errors import BarError
+
+LATEST_SECONDS = 100_000_000_000
+"""Larger values (year 5138 in seconds) are milliseconds or finer."""
+_ALIASES = {"timestamp": "time", "datetime": "time", "tick_volume": "volume"}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A run of consecutive rows that is read as one: ``first`` and ``last`` are open times."""
+
+    index: int
+    first: int
+    last: int
+    rows: int
+
+
+class Reader(Protocol):
+    """One file. Groups are in time order; row numbers count from the start of their group."""
+
+    def groups(self) -> list[Group]: ...
+
+    def times(self, group: Group) -> IntArray: ...
+
+    def rows(self, group: Group, low: int, high: int) -> Bars:
+        """Rows ``low <= row < high`` as own copies, so that the rest of the file can be freed."""
+        ...
+
+
+def find_columns(names: Sequence[str], path: Path) -> dict[str, str]:
+    """The file's own column name for each field; ``volume`` may be absent.
+
+    Raises:
+        BarError: a column is missing or stands twice.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        plain = name.strip().lower()
+        field = _ALIASES.get(plain, plain)
+        if field not in FIELDS:
+            continue
+        if field in found:
+            both = f"{found[field]!r}, {name!r}"
+            raise BarError(f"two columns for {field}: {both}", file=path, field=field, fix="keep one")
+        found[field] = name
+    for field in ("time", *PRICE_FIELDS):
+        if field not in found:
+            listed = ", ".join(repr(name) for name in names) or "none"
+            fix = f"name the columns {','.join(FIELDS)}"
+            raise BarError(f"no column {field}; there are {listed}", file=path, field=field, fix=fix)
+    return found
+
+
+def check_times(times: IntArray, path: Path) -> IntArray:
+    """Return the times, or refuse what is not Unix seconds in strictly increasing order.
+
+    Raises:
+        BarError: naming the file and the first time that is wrong.
+    """
+    if len(times) and int(times.max()) > LATEST_SECONDS:
+        raise BarError(
+            f"time {int(times.max())} is in milliseconds or finer", file=path, field="time", fix="store Unix seconds"
+        )
+    wrong = np.flatnonzero(np.diff(times) <= 0)
+    if len(wrong):
+        before, after = int(times[wrong[0]]), int(times[wrong[0] + 1])
+        problem = "stands twice" if before == after else f"comes after {before} ({utc(before)})"
+        raise BarError(
+            f"time {after} ({utc(after)}) {problem}", file=path, field="time", fix="sort the rows and drop duplicates"
+        )
+    return times
+
+
+class ParquetReader:
+    """A Parquet file. Row groups outside the wanted range are not read, where their statistics tell the times."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._columns: dict[str, str] = {}
+        self._groups: list[Group] | None = None
+        self._times: dict[int, IntArray] = {}
+
+    def groups(self) -> list[Group]:
+        if self._groups is None:
+            file = self._open()
+            self._columns = find_columns(file.schema_arrow.names, self._path)
+            found = [self._group(file, index) for index in range(file.metadata.num_row_groups)]
+            self._groups = [group for group in found if group is not None]
+            edges = np.array([edge for group in self._groups for edge in _edges(group)], np.int64)
+            check_times(edges, self._path)
+        return self._groups
+
+    def times(self, group: Group) -> IntArray:
+        if group.index not in self._times:
+            self._times[group.index] = self._read_times(self._open(), group.index)
+        return self._times[group.index]
+
+    def rows(self, group: Group, low: int, high: int) -> Bars:
+        wanted = [name for field, name in self._columns.items() if field != "time"]
+        table = self._read(self._open(), group.index, wanted)
+        numbers = {
+            field: self._numbers(table.column(name).slice(low, high - low), field)
+            for field, name in self._columns.items()
+            if field != "time"
+        }
+        return _bars(self.times(group)[low:high].copy(), numbers)
+
+    def _group(self, file: Any, index: int) -> Group | None:
+        meta = file.metadata.row_group(index)
+        if meta.num_rows == 0:
+            return None
+        place = file.schema_arrow.names.index(self._columns["time"])
+        if meta.num_columns == len(file.schema_arrow.names):
+            statistics = meta.column(place).statistics
+            if statistics is not None and statistics.has_min_max and type(statistics.min) is int:
+                return Group(index, statistics.min, statistics.max, meta.num_rows)
+        times = self._times[index] = self._read_times(file, index)
+        return Group(index, int(times[0]), int(times[-1]), meta.num_rows)
+
+    def _read_times(self, file: Any, index: int) -> IntArray:
+        import pyarrow as pa
+
+        column = self._read(file, index, [self._columns["time"]]).column(0)
+        kind = column.type
+        if column.null_count:
+            raise BarError("a time is missing", file=self._path, field="time", fix="drop the row")
+        if pa.types.is_timestamp(kind):
+            if kind.tz is None:
+                fix = "store Unix seconds, or UTC timestamps"
+                raise BarError("times have no time zone", file=self._path, field="time", fix=fix)
+            seconds = column.cast(pa.timestamp("s", tz=kind.tz), safe=False).cast(pa.int64())
+            return check_times(_buffer(seconds, np.int64), self._path)
+        if pa.types.is_floating(kind):
+            return check_times(_whole(_buffer(column.cast(pa.float64()), np.float64), self._path), self._path)
+        if not pa.types.is_integer(kind):
+            raise BarError(f"times are {kind}", file=self._path, field="time", fix="store int64 Unix seconds")
+        return check_times(_buffer(column if kind == pa.int64() else column.cast(pa.int64()), np.int64), self._path)
+
+    def _numbers(self, column: Any, field: str) -> FloatArray:
+        import pyarrow as pa
+
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            raise BarError("holds text", file=self._path, field=field, fix="store numbers")
+        try:
+            plain = column if column.type == pa.float64() else column.cast(pa.float64())
+        except pa.ArrowException as error:
+            raise BarError(f"holds {column.type}", file=self._path, field=field, fix="store numbers") from error
+        values: FloatArray = _buffer(plain.fill_null(float("nan")) if plain.null_count else plain, np.float64)
+        return values
+
+    def _open(self) -> Any:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+
+        try:
+            return parquet.ParquetFile(self._path)
+        except (pa.ArrowException, OSError) as error:
+            raise BarError(f"cannot be read: {error}", file=self._path, fix="replace the file") from error
+
+    def _read(self, file: Any, index: int, columns: list[str]) -> Any:
+        import pyarrow as pa
+
+        try:
+            return file.read_row_group(index, columns=columns, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise BarError(f"cannot be read: {error}", file=self._path, fix="replace the file") from error
+
+
+class CsvReader:
+    """A CSV file with a header, read whole: a text file cannot be entered in the middle. Parquet is the lean form."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._bars: Bars | None = None
+
+    def groups(self) -> list[Group]:
+        bars = self._all()
+        return [Group(0, int(bars.time[0]), int(bars.time[-1]), len(bars))] if len(bars) else []
+
+    def times(self, group: Group) -> IntArray:
+        return self._all().time
+
+    def rows(self, group: Group, low: int, high: int) -> Bars:
+        return self._all()[low:high]
+
+    def _all(self) -> Bars:
+        if self._bars is None:
+            try:
+                with self._path.open(newline="", encoding="utf-8-sig") as file:
+                    self._bars = self._parse(csv.reader(file))
+            except (OSError, UnicodeDecodeError, csv.Error) as error:
+                raise BarError(f"cannot be read: {error}", file=self._path, fix="replace the file") from error
+        return self._bars
+
+    def _parse(self, rows: Any) -> Bars:
+        header: list[str] = next(rows, [])
+        place = {field: header.index(name) for field, name in find_columns(header, self._path).items()}
+        texts: dict[str, list[str]] = {field: [] for field in place}
+        lines: list[int] = []
+        for row in rows:
+            if not row:
+                continue
+            if len(row) < len(header):
+                cells = f"line {rows.line_num} has {len(row)} of {len(header)} cells"
+                raise BarError(cells, file=self._path, fix="complete or drop the line")
+            lines.append(rows.line_num)
+            for field, column in place.items():
+                texts[field].append(row[column])
+        if not lines:
+            return empty()
+        times = check_times(self._csv_times(texts["time"], lines), self._path)
+        numbers = {field: self._csv_numbers(texts[field], lines, field) for field in place if field != "time"}
+        return _bars(times, numbers)
+
+    def _csv_times(self, texts: list[str], lines: list[int]) -> IntArray:
+        try:
+            return np.array(texts, np.int64)
+        except ValueError:
+            values = [self._instant(text.strip(), line) for text, line in zip(texts, lines, strict=True)]
+            return _whole(np.array(values, np.float64), self._path)
+
+    def _instant(self, text: str, line: int) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            pass
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise BarError(
+                f"line {line}: time {text!r} is no instant",
+                file=self._path,
+                field="time",
+                fix="Unix seconds, or ISO 8601 with offset",
+            ) from error
+        if moment.tzinfo is None:
+            naive = f"line {line}: time {text!r} has no UTC offset"
+            raise BarError(naive, file=self._path, field="time", fix="add Z or +00:00")
+        return moment.timestamp()
+
+    def _csv_numbers(self, texts: list[str], lines: list[int], field: str) -> FloatArray:
+        try:
+            return np.array(texts, np.float64)
+        except ValueError:
+            values = np.empty(len(texts))
+            for row, text in enumerate(texts):
+                try:
+                    values[row] = float(text) if text.strip() else np.nan
+                except ValueError as error:
+                    what = f"line {lines[row]}: {text!r} is no number"
+                    raise BarError(what, file=self._path, field=field, fix="write a number") from error
+            return values
+
+
+def _buffer(column: Any, kind: type[Any]) -> Any:
+    """An Arrow column without nulls as an array of its own. ``to_numpy`` would import pandas where it is installed."""
+    parts = [
+        np.frombuffer(chunk.buffers()[1], kind)[chunk.offset : chunk.offset + len(chunk)]
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, kind)
+
+
+def _bars(times: IntArray, numbers: dict[str, FloatArray]) -> Bars:
+    volume = numbers.get("volume")
+    return Bars(
+        time=times,
+        open=numbers["open"],
+        high=numbers["high"],
+        low=numbers["low"],
+        close=numbers["close"],
+        volume=np.zeros(len(times)) if volume is None else volume,
+    )
+
+
+def _whole(values: FloatArray, path: Path) -> IntArray:
+    """Times as int64; a fraction of a second or a NaN is refused."""
+    bad = np.flatnonzero(~np.isfinite(values) | (values != np.floor(values)))
+    if len(bad):
+        value = float(values[bad[0]])
+        raise BarError(f"time {value!r} is not a whole second", file=path, field="time", fix="store Unix seconds")
+    return values.astype(np.int64)
+
+
+def _edges(group: Group) -> tuple[int, ...]:
+    return (group.first,) if group.rows == 1 else (group.first, group.last)
