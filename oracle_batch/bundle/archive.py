@@ -13,7 +13,6 @@ from oracle_batch.bundle.problems import EXPORT_AGAIN, shorten
 from oracle_batch.errors import BundleError
 
 MEBIBYTE: Final = 1024 * 1024
-MAX_BUNDLE_BYTES: Final = 32 * MEBIBYTE
 MAX_ENTRIES: Final = 4096
 """Directory entries, those of archives inside included."""
 MAX_RATIO: Final = 200

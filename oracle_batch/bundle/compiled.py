@@ -23,12 +23,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from oracle_batch.bundle.files import bundle_paths, read_file
 from oracle_batch.bundle.model import Activation, FeatureParams, Model, PolicyNet, RegimeModel, TrainingCosts
-from oracle_batch.errors import BundleError, OracleBatchError, StateError
+from oracle_batch.errors import OracleBatchError, StateError
 from oracle_batch.types import ACTIONS
 
 CACHE_VERSION: Final = 1
-MAX_BUNDLE_BYTES: Final = 32 * 1024 * 1024
+MAX_CACHE_BYTES: Final = 64 * 1024 * 1024
 _MAGIC: Final = b"oracle-batch compiled model\n"
 _PRELUDE: Final = struct.Struct("<28sIII")
 """Magic, header bytes, body bytes (header included), CRC-32 of the body."""
@@ -92,50 +93,14 @@ def load_models(
     return models, refused
 
 
-def bundle_paths(folder: Path) -> list[Path]:
-    """The bundles in a folder, by name.
-
-    Raises:
-        BundleError: the folder cannot be read.
-    """
-    try:
-        paths = sorted(folder.iterdir())
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise BundleError(f"cannot be read: {error.strerror}", file=folder, fix="give this user access") from None
-    return [path for path in paths if path.suffix == ".zip" and not path.name.startswith(".")]
-
-
-def read_file(path: Path) -> bytes:
-    """A bundle's bytes, never more than a bundle may have.
-
-    Raises:
-        BundleError: missing, unreadable, no regular file, or too large.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise BundleError("is not a regular file", file=path, fix="give a bundle, SYMBOL_TF.zip")
-            data = file.read(min(status.st_size, MAX_BUNDLE_BYTES) + 1)
-    except OSError as error:
-        raise BundleError(f"cannot be read: {error.strerror}", file=path, fix="check path and permissions") from None
-    if len(data) > MAX_BUNDLE_BYTES:
-        raise BundleError(f"has more than {MAX_BUNDLE_BYTES} bytes", file=path, fix="no bundle is that large")
-    return data
-
-
 def _compile(data: bytes, path: Path, sha256: str) -> Model:
     from oracle_batch.bundle.problems import Problems  # the reader is only needed when the cache is cold
     from oracle_batch.bundle.read import read_bundle
 
     problems = Problems(path)
-    model = read_bundle(data, path.stem, sha256, problems)
+    reading = read_bundle(data, path.stem, problems)
     problems.raise_first()
-    assert model is not None
-    return model
+    return reading.model(sha256)
 
 
 def _arrays(model: Model) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float32]]]:
@@ -248,7 +213,7 @@ def _cached(path: Path, sha256: str) -> Model | None:
             status = os.fstat(descriptor)
             if not _only_ours(status) or not _only_ours(path.parent.stat(), folder=True):
                 return None
-            data = file.read(min(status.st_size, 2 * MAX_BUNDLE_BYTES))
+            data = file.read(min(status.st_size, MAX_CACHE_BYTES))
         except OSError:
             return None
     try:
