@@ -52,21 +52,7 @@ def decode(
             document = migrations[version](document) | {"schema": version + 1}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateError(f"cannot be migrated from schema {found}: {error!r}", file=file, fix=fix) from error
-    return convert(document, kind, file=file, fix=fix)
-
-
-def convert(document: object, kind: type[T], *, file: Path, fix: str) -> T:
-    """Typed values from plain ones.
-
-    Raises:
-        StateError: an unknown, missing or mistyped field.
-    """
-    try:
-        value = msgspec.convert(document, kind)
-    except msgspec.ValidationError as error:
-        raise _refusal(error, file, fix, "") from error
-    _require_whole(document, value, "", file, fix)
-    return value
+    return parse(msgspec.json.encode(document), kind, file=file, fix=fix)
 
 
 def parse(data: bytes, kind: type[T], *, file: Path, fix: str, within: str = "") -> T:

@@ -176,3 +176,16 @@ def clean_temps(folder: Path) -> int:
             raise state_error(error, leftover, "remove the stale temp file") from error
         removed += 1
     return removed
+
+
+def remove(path: Path) -> None:
+    """Delete a file, durably; one that is not there is fine.
+
+    Raises:
+        StateError: the system refused.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise state_error(error, path, "remove") from error
