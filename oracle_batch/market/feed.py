@@ -12,9 +12,9 @@ from oracle_batch.errors import BarError, ConfigError
 from oracle_batch.market.readers import CsvReader, Group, ParquetReader, Reader
 from oracle_batch.types import TIMEFRAME_SECONDS, split_model_id
 
-ROWS_BEFORE = 64
+ROWS_BEFORE = 1024
 ROWS_AFTER = 256
-"""Rows kept around a range that was read, so that its neighbours (the next bar's open) cost no second read."""
+"""Rows kept around a range that was read, so that its neighbours (a window, the next open) cost no second read."""
 JOIN_ROWS = 4096
 """Ranges of one group that lie closer than this are kept as one."""
 

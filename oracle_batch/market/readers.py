@@ -97,6 +97,7 @@ class ParquetReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._columns: dict[str, str] = {}
+        self._metadata: Any = None
         self._groups: list[Group] | None = None
         self._times: dict[int, IntArray] = {}
 
@@ -173,9 +174,11 @@ class ParquetReader:
         import pyarrow.parquet as parquet
 
         try:
-            return parquet.ParquetFile(self._path)
+            file = parquet.ParquetFile(self._path, metadata=self._metadata)
         except (pa.ArrowException, OSError) as error:
             raise BarError(f"cannot be read: {error}", file=self._path, fix="replace the file") from error
+        self._metadata = file.metadata
+        return file
 
     def _read(self, file: Any, index: int, columns: list[str]) -> Any:
         import pyarrow as pa

@@ -127,17 +127,13 @@ class Tape:
             )
         for timeframe in timeframes:
             seconds = TIMEFRAME_SECONDS[timeframe]
-            first_slot = int(after // seconds) * seconds
-            start = first_slot if seconds <= 3600 else int(after) - seconds
-            bars = self._steps(symbol, timeframe, start, int(until) + 1)
-            fresh = [step for step in bars if after < step.time <= until]
-            if finer:
-                alone = {step.bar_time for step in fresh}
-                alone = {start for start in alone if not self._covered(symbol, finer, start, start + seconds)}
-                fresh = [step for step in fresh if step.bar_time in alone]
-            elif len(bars) == 4 * (int(until // seconds) - first_slot // seconds + 1):
-                return fresh
-            found += fresh
+            slot = int(after // seconds) * seconds
+            bars = self._steps(symbol, timeframe, slot if seconds <= 3600 else int(after) - seconds, int(until) + 1)
+            alone = {step.bar_time for step in bars if step.place == 0}
+            alone = {start for start in alone if not self._covered(symbol, finer, start, start + seconds)}
+            found += [step for step in bars if step.bar_time in alone and after < step.time <= until]
+            if len(alone) == int(until // seconds) - slot // seconds + 1:
+                break
             finer.append(timeframe)
         return sorted(found)
 
