@@ -132,7 +132,9 @@ def parse_settings(data: bytes, file: Path) -> Settings:
         line = data[: error.start].count(b"\n") + 1
         raise ConfigError(f"line {line} is not UTF-8 text", file=file, fix="save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"is not valid TOML: {error}", file=file, fix="correct this line") from error
+        last = data.rstrip().count(b"\n") + 1
+        why = str(error).replace("at end of document", f"at the end, line {last}")
+        raise ConfigError(f"is not valid TOML: {why}", file=file, fix="correct this line") from error
     found = typed(document, _File, file=file, known=_KEYS)
     if found.broker is not None and found.accounts is not None:
         why = "[broker] and [[accounts]] are both given"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oracle_batch.broker.base import CloseCause
 from oracle_batch.errors import StateError
 from oracle_batch.hands.books import (
     AckWord,
@@ -30,7 +31,7 @@ FULL = ModelBooks(
     last_bar=1770000300,
     waiting=Waiting("stopped", -1),
     position=HeldPosition(12345, 1, 2, 300000, 1.08542, 1770000301.25, True),
-    pending_close=PendingClose(12345, 1770000400.5, "MARKET_CLOSED"),
+    pending_close=PendingClose(12345, 1770000400.5, "signal"),
     consecutive_losses=2,
     decisions_revised=1,
     last=LastOutcome(1770000300, "LONG_WEAK", "OPEN", "OK", None, None),
@@ -66,7 +67,7 @@ model_books = st.builds(
             relabelled=st.booleans(),
         )
     ),
-    pending_close=maybe(st.builds(PendingClose, counts, seconds, words)),
+    pending_close=maybe(st.builds(PendingClose, counts, seconds, st.sampled_from(get_args(CloseCause)))),
     consecutive_losses=counts,
     decisions_revised=counts,
     last=maybe(

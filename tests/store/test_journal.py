@@ -173,9 +173,8 @@ def test_whatever_call_fails_the_batch_is_there_as_a_whole_or_not_at_all(
         month = folder / "2026-02.jsonl"
         journal = Journal(folder, clock)
         mark = journal.append([event(0)])
-        with disk(fail_at=attempt, code=code) as faulty:
-            with contextlib.suppress(StateError):
-                journal.append([event(1), event(2)])
+        with disk(fail_at=attempt, code=code) as faulty, contextlib.suppress(StateError):
+            journal.append([event(1), event(2)])
         found = numbers(Journal(folder, clock).tail(mark).records)
         if not faulty.failed:
             assert found == [1, 2]

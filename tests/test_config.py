@@ -1,0 +1,272 @@
+"""``config/oracle.toml``: what is shipped is what is documented, and a mistake is named with its fix."""
+
+from __future__ import annotations
+
+import logging
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oracle_batch.config import AccountSettings, Settings, TickSettings, load_settings
+from oracle_batch.config.settings import parse_settings
+from oracle_batch.errors import ConfigError
+from oracle_batch.types import TIMEFRAME_SECONDS
+
+SHIPPED = Path(__file__).parent.parent / "config" / "oracle.toml"
+FILE = Path("config/oracle.toml")
+
+
+def parse(text: str) -> Settings:
+    return parse_settings(text.encode(), FILE)
+
+
+def refusal(text: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    assert caught.value.exit_code == 78
+    assert str(caught.value).startswith("config/oracle.toml: ")
+    return caught.value
+
+
+def test_the_shipped_file_says_exactly_the_defaults() -> None:
+    assert load_settings(SHIPPED, explicit=True) == Settings()
+
+
+def test_the_shipped_file_holds_every_key_with_a_comment() -> None:
+    document = tomllib.loads(SHIPPED.read_text())
+    expected = {
+        "broker": {"kind", "account", "paper", "ctrader"},
+        "tick": {
+            *("entry_deadline_s", "arm_s", "bar_poll_s", "first_signal", "same_volume", "same_symbol"),
+            *("auto_warmup", "max_blind_bars"),
+        },
+        "risk": {"max_daily_loss_pct", "max_drawdown_pct", "max_open_positions", "max_consecutive_losses"},
+    }
+    assert {section: set(keys) for section, keys in document.items()} == expected
+    assert set(document["broker"]["paper"]) == {"data", "balance", "currency", "leverage"}
+    assert set(document["broker"]["ctrader"]) == {"environment", "host", "port", "cafile", "account_id"}
+    for section in (document["tick"], document["risk"], document["broker"]["paper"], document["broker"]["ctrader"]):
+        for key in section:
+            line = next(line for line in SHIPPED.read_text().splitlines() if line.startswith(f"{key} ="))
+            assert "# " in line, key
+
+
+def test_the_documented_defaults() -> None:
+    settings = parse("")
+    [account] = settings.accounts
+    assert (account.kind, account.account) == ("paper", "paper")
+    assert msgspec.to_builtins(account.paper) == {
+        "data": "data",
+        "balance": 10000.0,
+        "currency": "USD",
+        "leverage": 100.0,
+    }
+    assert msgspec.to_builtins(account.ctrader) == {
+        "environment": "demo",
+        "host": "",
+        "port": 5035,
+        "cafile": "",
+        "account_id": 0,
+    }
+    assert msgspec.to_builtins(settings.tick) == {
+        "entry_deadline_s": 60,
+        "arm_s": 20,
+        "bar_poll_s": 5,
+        "first_signal": "wait",
+        "same_volume": "hold",
+        "same_symbol": "independent",
+        "auto_warmup": True,
+        "max_blind_bars": 4,
+    }
+    assert msgspec.to_builtins(settings.risk) == {
+        "max_daily_loss_pct": 4.0,
+        "max_drawdown_pct": 8.0,
+        "max_open_positions": 20,
+        "max_consecutive_losses": 5,
+    }
+
+
+def test_a_fresh_workspace_runs_on_the_defaults_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert load_settings(tmp_path / "oracle.toml") == Settings()
+    [record] = caplog.records
+    assert f"{tmp_path / 'oracle.toml'} is missing" in record.getMessage()
+
+
+def test_a_file_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file") as caught:
+        load_settings(tmp_path / "mine.toml", explicit=True)
+    assert str(tmp_path / "mine.toml") in str(caught.value)
+
+
+def test_a_folder_in_the_files_place_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load_settings(tmp_path)
+
+
+def test_everything_that_works_in_this_release_can_be_set() -> None:
+    settings = parse(
+        """
+        [broker]
+        account = "demo-1"
+        [broker.paper]
+        data = "/bars"
+        balance = 500
+        currency = "EUR"
+        leverage = 30.5
+        [tick]
+        entry_deadline_s = 90
+        bar_poll_s = 0
+        first_signal = "enter"
+        same_volume = "reopen"
+        same_symbol = "no_opposite"
+        auto_warmup = false
+        max_blind_bars = 1
+        """
+    )
+    [account] = settings.accounts
+    assert account.account == "demo-1"
+    assert (account.paper.balance, account.paper.leverage, account.paper.currency) == (500.0, 30.5, "EUR")
+    assert settings.tick == TickSettings(90, 20.0, 0.0, "enter", "reopen", "no_opposite", False, 1)
+    assert settings.tick.entry_deadline("H4") == 90
+
+
+def test_entry_deadlines_by_timeframe() -> None:
+    tick = parse("[tick]\nentry_deadline_s = { M15 = 30, H1 = 120 }").tick
+    assert {timeframe: tick.entry_deadline(timeframe) for timeframe in TIMEFRAME_SECONDS} == {
+        **dict.fromkeys(TIMEFRAME_SECONDS, 60),
+        "M15": 30,
+        "H1": 120,
+    }
+
+
+def test_several_accounts_keep_their_order() -> None:
+    settings = parse(
+        '[[accounts]]\naccount = "b"\n[accounts.paper]\nbalance = 5\n[[accounts]]\naccount = "a"\nkind = "paper"\n'
+    )
+    assert [(account.account, account.paper.balance) for account in settings.accounts] == [("b", 5.0), ("a", 10000.0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "message", "fix"),
+    [
+        ("[tick]\nentry_dedline_s = 3", "tick.entry_dedline_s", "unknown key", "did you mean tick.entry_deadline_s?"),
+        ("[brokr]", "brokr", "unknown key", "did you mean broker?"),
+        ("[broker.papre]", "broker.papre", "unknown key", "did you mean broker.paper?"),
+        ("arm_s = 3", "arm_s", "unknown key", "did you mean tick.arm_s?"),
+        ("[risk]\npreset = 'x'", "risk.preset", "unknown key", "known keys: risk.max_daily_loss_pct, risk."),
+        (
+            "[[accounts]]\n[[accounts]]\nacount = 'b'",
+            "accounts[1].acount",
+            "unknown key",
+            "did you mean accounts.account?",
+        ),
+        ("[broker]\nbalance = 5", "broker.balance", "unknown key", "did you mean broker.paper.balance?"),
+        (
+            "[broker.ctrader]\nclient_secret = 'hunter2'",
+            "broker.ctrader.client_secret",
+            "unknown key",
+            "secrets come from the environment, never from a file",
+        ),
+        ("tick = 3", "tick", "expected `object`, got `int`", None),
+        ("[tick]\nauto_warmup = 1", "tick.auto_warmup", "expected `bool`, got `int`", None),
+        ("[tick]\nmax_blind_bars = 1.5", "tick.max_blind_bars", "expected `int`, got `float`", None),
+        ("[tick]\nmax_blind_bars = 0", "tick.max_blind_bars", "expected `int` >= 1", None),
+        ("[tick]\nfirst_signal = 'no'", "tick.first_signal", "invalid enum value 'no'", "one of: wait, enter"),
+        ("[broker]\nkind = 'mt5'", "broker.kind", "invalid enum value 'mt5'", "one of: paper, ctrader"),
+        ("[tick]\nentry_deadline_s = 0", "tick.entry_deadline_s", "expected `int` >= 1", None),
+        ("[tick]\nentry_deadline_s = 'a'", "tick.entry_deadline_s", "expected `int | object`, got `str`", None),
+        ("[tick.entry_deadline_s]\nM15 = 0", "tick.entry_deadline_s.M15", "0 is not at least 1 second", None),
+        ("[tick.entry_deadline_s]\nM7 = 60", "tick.entry_deadline_s.M7", "is no timeframe", "known: M1, M5, M15"),
+        ("[broker.paper]\nbalance = nan", "broker.paper.balance", "nan is not a finite number", None),
+        ("[broker.paper]\nleverage = inf", "broker.paper.leverage", "inf is not a finite number", None),
+        ("[[accounts]]\n[accounts.paper]\nbalance = -inf", "accounts[0].paper.balance", "-inf is not a finite", None),
+        ("[broker.paper]\nbalance = 0", "broker.paper.balance", "expected `float` > 0.0", None),
+        ("[broker.paper]\ncurrency = 'usd'", "broker.paper.currency", "matching regex", None),
+        ("[broker]\naccount = '../x'", "broker.account", "'../x' cannot name a file", "use letters, digits"),
+        ("[broker]\naccount = ''", "broker.account", "'' cannot name a file", "use letters, digits"),
+        ("[broker]\naccount = '.hidden'", "broker.account", "cannot name a file", "a letter or digit first"),
+        ("accounts = []", "accounts", "holds no account", "use [broker]"),
+        ("[broker]\n[[accounts]]", "accounts", "[broker] and [[accounts]] are both given", "keep one"),
+        ("[[accounts]]\n[[accounts]]", "accounts[1].account", "'paper' also names accounts[0]", "its own name"),
+        (
+            "[[accounts]]\naccount = 'A'\n[[accounts]]\naccount = 'a'",
+            "accounts[1].account",
+            "'a' also names accounts[0]",
+            "its own name",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_fix(text: str, field: str, message: str, fix: str | None) -> None:
+    error = refusal(text)
+    assert error.field == field
+    assert message in error.message
+    if fix is None:
+        assert error.fix is None
+    else:
+        assert fix in str(error.fix)
+    assert "hunter2" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('[broker]\nkind = "ctrader"', "broker.kind"),
+        ('[[accounts]]\n[[accounts]]\naccount = "b"\nkind = "ctrader"', "accounts[1].kind"),
+        ('[broker.ctrader]\nenvironment = "live"', "broker.ctrader.environment"),
+        ('[broker.ctrader]\nhost = "h"', "broker.ctrader.host"),
+        ("[broker.ctrader]\nport = 5036", "broker.ctrader.port"),
+        ('[broker.ctrader]\ncafile = "ca.pem"', "broker.ctrader.cafile"),
+        ("[broker.ctrader]\naccount_id = 7", "broker.ctrader.account_id"),
+        ("[tick]\narm_s = 21", "tick.arm_s"),
+        ("[risk]\nmax_daily_loss_pct = 3.0", "risk.max_daily_loss_pct"),
+        ("[risk]\nmax_drawdown_pct = 3", "risk.max_drawdown_pct"),
+        ("[risk]\nmax_open_positions = 3", "risk.max_open_positions"),
+        ("[risk]\nmax_consecutive_losses = 3", "risk.max_consecutive_losses"),
+    ],
+)
+def test_a_key_whose_feature_comes_later_says_so(text: str, field: str) -> None:
+    error = refusal(text)
+    assert error.field == field
+    assert "not available yet" in error.message
+    assert error.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [("[tick]\narm_s = = 3", "line 2"), ("[tick]\n\n[tick]\n", "line 3"), ("a = 1\na = 2", "line 2")],
+)
+def test_a_syntax_error_names_its_line(text: str, where: str) -> None:
+    error = refusal(text)
+    assert "is not valid TOML" in error.message
+    assert where in error.message
+
+
+def test_a_file_in_another_encoding_names_its_line() -> None:
+    with pytest.raises(ConfigError, match="line 2 is not UTF-8"):
+        parse_settings(b"[tick]\n# \xff\n", FILE)
+
+
+def test_a_byte_order_mark_is_no_mistake() -> None:
+    assert parse_settings(b"\xef\xbb\xbf[tick]\n", FILE) == Settings()
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_settings_or_a_config_error(text: str) -> None:
+    try:
+        assert isinstance(parse(text), Settings)
+    except ConfigError:
+        pass
+    except UnicodeEncodeError:
+        pass
+
+
+@given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True))
+def test_an_accepted_account_name_stays_in_its_folder(name: str) -> None:
+    [account] = parse(f"[broker]\naccount = '{name}'").accounts
+    assert account == AccountSettings(account=name)
+    assert (Path("/state/journal") / name).resolve().parent == Path("/state/journal")
