@@ -67,7 +67,9 @@ def _refuse(symbol: str, bars: Bars, bad: NDArray[np.bool_], field: str, why: st
         when = int(bars.time[row])
         value = getattr(bars, field)[row]
         raise BarError(
-            f"{symbol} bar {when} ({utc(when)}): {field} {value!r} {why}".replace("np.float64", "").replace("np.int64", ""),
+            f"{symbol} bar {when} ({utc(when)}): {field} {value!r} {why}".replace("np.float64", "").replace(
+                "np.int64", ""
+            ),
             file=file,
             field=field,
             fix="repair or remove this bar in the data source",

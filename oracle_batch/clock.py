@@ -49,7 +49,9 @@ def parse_instant(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"{text!r} is no instant", field="--now", fix="Unix seconds, or ISO 8601 with offset") from error
+        raise UsageError(
+            f"{text!r} is no instant", field="--now", fix="Unix seconds, or ISO 8601 with offset"
+        ) from error
     if moment.tzinfo is None:
         raise UsageError(f"{text!r} has no UTC offset", field="--now", fix="add Z or +00:00")
     return moment.timestamp()

@@ -1,15 +1,15 @@
 """The one error tree. Every class says what the operator should do.
 
-    OracleBatchError                exit 1
-    ├── UsageError                  exit 64   the command line is off: call again, corrected
-    ├── DataError                   exit 65   a file or a bar is wrong: repair or replace what the message names
-    │   ├── BarError                          a bar breaks the rules: fix the data source
-    │   ├── BundleError                       a model ZIP is refused: export it again
-    │   └── StateError                        a state file cannot be used: the file is left in place
-    │       └── NeedsWarmup                   the twin cannot follow the bars: run `oracle-batch warmup MODEL`
-    ├── BrokerError                 exit 69   the broker did not answer or said no: see its reason, run again
-    ├── LockHeld                    exit 75   another run owns the state folder: wait for it
-    └── ConfigError                 exit 78   a configuration key is wrong: edit the file that the message names
+OracleBatchError                exit 1
+├── UsageError                  exit 64   the command line is off: call again, corrected
+├── DataError                   exit 65   a file or a bar is wrong: repair or replace what the message names
+│   ├── BarError                          a bar breaks the rules: fix the data source
+│   ├── BundleError                       a model ZIP is refused: export it again
+│   └── StateError                        a state file cannot be used: the file is left in place
+│       └── NeedsWarmup                   the twin cannot follow the bars: run `oracle-batch warmup MODEL`
+├── BrokerError                 exit 69   the broker did not answer or said no: see its reason, run again
+├── LockHeld                    exit 75   another run owns the state folder: wait for it
+└── ConfigError                 exit 78   a configuration key is wrong: edit the file that the message names
 """
 
 from __future__ import annotations

@@ -197,5 +197,3 @@ def warm(model: Model, bars: Bars) -> TwinFile:
         history=tuple(states[:-1][-HISTORY:]),
         warmed_to=last.bar_time,
     )
-
-

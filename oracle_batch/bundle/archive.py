@@ -15,6 +15,8 @@ from oracle_batch.errors import BundleError
 MEBIBYTE: Final = 1024 * 1024
 MAX_ENTRIES: Final = 4096
 """Directory entries, those of archives inside included."""
+HARMLESS_BYTES: Final = 8 * MEBIBYTE
+"""Below this nobody minds how well a member compresses (a net of zeros does)."""
 MAX_RATIO: Final = 200
 """Compressed model weights never come near this; a bomb starts at a thousand."""
 
@@ -89,7 +91,7 @@ class Archive:
             )
         if entry.file_size > limit:
             raise BundleError(f"unpacks to {entry.file_size} bytes, more than {limit}", field=name, fix=None)
-        if entry.file_size > MEBIBYTE and entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
+        if entry.file_size > HARMLESS_BYTES and entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
             raise BundleError(
                 f"unpacks {entry.compress_size} bytes to {entry.file_size}: a ZIP bomb", field=name, fix=None
             )

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from oracle_batch.broker.base import CloseCause
+
 WaitCause = Literal["missed", "stopped", "manual", "operator", "emergency"]
 Decision = Literal["NOOP", "OPEN", "CLOSE", "CLOSE_OPEN", "WAIT_SYNC"]
 AckWord = Literal["OK", "FAIL", "SKIP", "WAIT_SYNC", "UNKNOWN"]
@@ -43,7 +45,7 @@ class PendingClose(_Value, frozen=True):
 
     position_id: int
     since: float
-    cause: str
+    cause: CloseCause
 
 
 class LastOutcome(_Value, frozen=True):

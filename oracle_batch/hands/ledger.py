@@ -136,5 +136,5 @@ def resolve(intent: Intent, open_ids: frozenset[int], deals: Sequence[Deal]) -> 
     if intent.position_id in open_ids:
         return None
     closing = tuple(deal for deal in deals if deal.position_id == intent.position_id and deal.closing)
-    price = closing[-1].price if closing else None
-    return Ack(intent.intent_id, "OK", "RECOVERED", intent.position_id, price, None, closing)
+    last = closing[-1].price if closing else None
+    return Ack(intent.intent_id, "OK", "RECOVERED", intent.position_id, last, None, closing)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from oracle_batch.broker.base import Account, CloseIntent, OpenIntent, Position, SymbolSpec
-from oracle_batch.config import SymbolSettings, TickSettings
 from oracle_batch.hands import sync
 from oracle_batch.hands.books import Decision, ModelBooks, Waiting
 from oracle_batch.hands.sizing import VolumeRefusedError, volume_cents
 from oracle_batch.hands.texts import order_comment
 from oracle_batch.types import ACTIONS, label_of
+
+if TYPE_CHECKING:
+    from oracle_batch.config import SymbolSettings, TickSettings
 
 
 @dataclass(frozen=True, slots=True)

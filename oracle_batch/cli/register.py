@@ -1,0 +1,23 @@
+"""The commands and their names."""
+
+from __future__ import annotations
+
+import typer
+
+from oracle_batch.cli import brain, demo, operator, resident, status, tick
+from oracle_batch.cli.models import models_app
+
+
+def commands(app: typer.Typer) -> None:
+    """Give the app its commands, once."""
+    if app.registered_commands:
+        return
+    app.command("tick")(tick.tick)
+    app.command("warmup")(brain.warmup)
+    app.command("status")(status.status)
+    app.command("run")(resident.run)
+    app.command("demo")(demo.demo)
+    app.command("replay")(brain.replay)
+    app.add_typer(models_app, name="models")
+    app.command("pause")(operator.pause)
+    app.command("resume")(operator.resume)

@@ -1,0 +1,86 @@
+"""``oracle-batch tick``: one bar close."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oracle_batch.cli.session import Session, clock_of, print_json
+from oracle_batch.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from oracle_batch.config import Settings
+    from oracle_batch.report import TickReport
+
+_log = logging.getLogger(__name__)
+
+
+def tick(
+    ctx: typer.Context,
+    now: Annotated[str | None, typer.Option(help="Freeze the clock: Unix seconds, or ISO 8601 with offset.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and plan; send and write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
+    arm: Annotated[float | None, typer.Option(help="Not available yet.", hidden=True)] = None,
+    clock: Annotated[str | None, typer.Option(help="Not available yet.", hidden=True)] = None,
+    trace: Annotated[str | None, typer.Option(help="Not available yet.", hidden=True)] = None,
+) -> None:
+    """One bar close: read, decide, trade, write, exit. With nothing due it does nothing."""
+    for option, value in (("--arm", arm), ("--clock", clock), ("--trace", trace)):
+        if value is not None:
+            raise UsageError("is not available yet", field=option, fix="leave it out")
+    session: Session = ctx.obj
+    settings = _selected(session.settings(), account)
+    report = _run(session, settings, now, dry_run=dry_run)
+    from oracle_batch.tick import problems
+
+    for problem in problems(report):
+        _log.error("%s", problem)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _summarise(report)
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
+
+
+def _run(session: Session, settings: Settings, now: str | None, *, dry_run: bool) -> TickReport:
+    import asyncio
+
+    from oracle_batch.store.lock import hold
+    from oracle_batch.tick import Job
+    from oracle_batch.tick import tick as run_tick
+
+    workspace = session.workspace
+    job = Job(workspace, settings, clock_of(now), dry_run)
+    if dry_run:
+        return asyncio.run(run_tick(job))
+    workspace.ensure()
+    with hold(workspace.lock):
+        workspace.clean()
+        return asyncio.run(run_tick(job))
+
+
+def _selected(settings: Settings, account: str | None) -> Settings:
+    """The settings with one account only, if the operator asks for it."""
+    if account is None:
+        return settings
+    chosen = tuple(one for one in settings.accounts if one.account == account)
+    if not chosen:
+        known = ", ".join(one.account for one in settings.accounts)
+        raise ConfigError(f"there is no account {account!r}", field="--account", fix=f"known: {known}")
+    from msgspec.structs import replace as with_
+
+    return with_(settings, accounts=chosen)
+
+
+def _summarise(report: TickReport) -> None:
+    for name, account in report.accounts.items():
+        for model, one in account.models.items():
+            row = one.to_json()
+            words = [row[key] or "-" for key in ("signal", "decision", "ack", "reason")]
+            _log.info("%s %s", f"{name}: {model}", " ".join(words))
+        if not account.models and account.error is None:
+            _log.info("%s: nothing due", name)

@@ -1,0 +1,94 @@
+"""The reading half of a tick: bundles, windows, twins, and what the feed has that they lack."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from oracle_batch import bars as bars_module
+from oracle_batch.bars import Bars
+from oracle_batch.broker.base import Broker
+from oracle_batch.bundle.model import Model
+from oracle_batch.errors import NeedsWarmup
+from oracle_batch.history import OVERLAP_BARS, may_have_closed, merge
+from oracle_batch.store import twins, windows
+from oracle_batch.store.twins import TwinFile
+from oracle_batch.store.windows import Window
+from oracle_batch.store.workspace import Workspace
+from oracle_batch.think import Fresh, needs_history
+from oracle_batch.types import STORED_BARS, TIMEFRAME_SECONDS
+
+_log = logging.getLogger(__name__)
+
+HISTORY_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A model and its files, as the last run left them."""
+
+    model: Model
+    window: Window | None
+    twin: TwinFile | None
+
+
+def load(workspace: Workspace, model: Model, source: str) -> Stored:
+    """A model's window and twin.
+
+    Raises:
+        StateError: a file is damaged, or belongs to another symbol, schema or feed.
+        NeedsWarmup: the twin was made by another bundle.
+    """
+    twin = twins.load(workspace.twin_path(model.model_id), model.model_id, model.sha256)
+    window = windows.load(workspace.bars_path(model.model_id), model.symbol, model.timeframe)
+    if window is not None and window.source != source:
+        raise NeedsWarmup(
+            f"NEEDS_WARMUP: these bars come from {window.source!r}, the feed is {source!r}",
+            file=workspace.bars_path(model.model_id),
+            field="source",
+            fix=f"run `oracle-batch warmup {model.model_id}`",
+        )
+    return Stored(model, window, twin)
+
+
+def may_be_due(stored: Stored, now: float) -> bool:
+    """Whether a bar can have closed that this model's twin has not seen."""
+    last = stored.twin.state.bar_time if stored.twin is not None else 0
+    return may_have_closed(stored.model.timeframe, last, now)
+
+
+async def refresh(broker: Broker, stored: Stored, now: float) -> Fresh:
+    """The model with its window as the feed has it now.
+
+    Raises:
+        BarError: the feed holds a bar that breaks the rules, or disagrees with the stored window as a whole.
+    """
+    model = stored.model
+    if stored.window is None or not len(stored.window.bars):
+        return Fresh(model, await history(broker, model, now), stored.twin)
+    old = stored.window.bars
+    start = int(old.time[-min(OVERLAP_BARS, len(old))])
+    merged = merge(
+        old, await broker.bars(model.broker_symbol, model.timeframe, start, int(now)), model.symbol, model.timeframe
+    )
+    bars, revised = merged.bars, merged.revised
+    if needs_history(bars, stored.twin):
+        longer = await history(broker, model, now)
+        if len(longer) > len(bars) or longer.time[-1] > bars.time[-1]:
+            bars = longer
+    return Fresh(model, bars, stored.twin, revised)
+
+
+async def history(broker: Broker, model: Model, now: float, count: int = STORED_BARS) -> Bars:
+    """The last ``count`` closed bars, or all there are; asks for longer and longer spans, a bounded number of times."""
+    seconds = TIMEFRAME_SECONDS[model.timeframe]
+    span = count * seconds * 3 // 2 + 4 * 86400
+    found, unchanged = bars_module.empty(), 0
+    for _ in range(HISTORY_TRIES):
+        longer = await broker.bars(model.broker_symbol, model.timeframe, max(int(now) - span, 0), int(now))
+        unchanged = unchanged + 1 if len(longer) == len(found) else 0
+        found = longer
+        if len(found) >= count or span >= now or unchanged == 3:
+            break
+        span *= 2
+    return found[-count:]

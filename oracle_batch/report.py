@@ -1,0 +1,115 @@
+"""What a tick came to: typed values, and the stable JSON of ``tick --json`` (DESIGN §10)."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from oracle_batch.hands.books import AckWord, Decision
+from oracle_batch.types import ACTIONS
+
+STAGES = ("start", "gather", "decide", "plan", "journal", "send", "commit")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one model came to on one account. None: not known or not applicable."""
+
+    bar_time: int | None = None
+    action: int | None = None
+    hmm_state: int | None = None
+    decision: Decision | None = None
+    ack: AckWord | None = None
+    reason: str | None = None
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "bar_time": self.bar_time,
+            "signal": None if self.action is None else ACTIONS[self.action].name,
+            "hmm_state": self.hmm_state,
+            "decision": self.decision,
+            "ack": self.ack,
+            "reason": self.reason,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOutcome:
+    """One account's models, the number of foreign positions seen, and what stopped the account as a whole."""
+
+    models: dict[str, Outcome]
+    orphans: int = 0
+    error: str | None = None
+    exit_code: int = 0
+
+
+@dataclass(slots=True)
+class Timing:
+    """Milliseconds by stage, on the monotonic clock; ``trigger_to_last_order`` counts from the process's start."""
+
+    began: float = field(default_factory=time.monotonic)
+    stages: dict[str, float] = field(default_factory=dict)
+    last_order: float | None = None
+
+    def lap(self, stage: str) -> None:
+        """Attribute the time since the last lap to a stage."""
+        now = time.monotonic()
+        self.stages[stage] = self.stages.get(stage, 0.0) + (now - self.began) * 1e3
+        self.began = now
+
+
+@dataclass(frozen=True, slots=True)
+class TickReport:
+    """All of a tick, the first account first."""
+
+    now: float
+    accounts: dict[str, AccountOutcome]
+    timing: Timing
+    exit_code: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's object; numbers of milliseconds are rounded to microseconds."""
+        first = next(iter(self.accounts))
+        stages = {stage: round(self.timing.stages.get(stage, 0.0), 3) for stage in STAGES}
+        last = self.timing.last_order
+        accounts = {
+            name: {
+                "models": {model: outcome.to_json() for model, outcome in account.models.items()},
+                "orphans": account.orphans,
+                "error": account.error,
+            }
+            for name, account in self.accounts.items()
+        }
+        return {
+            "now": self.now,
+            "account": first,
+            "models": accounts[first]["models"],
+            "accounts": accounts,
+            "timing_ms": {**stages, "trigger_to_last_order": None if last is None else round(last, 3)},
+            "peak_rss_mb": peak_rss_mb(),
+            "exit_code": self.exit_code,
+        }
+
+
+def peak_rss_mb() -> float | None:
+    """VmHWM of this process in MiB, or None where the system does not tell (``ru_maxrss`` survives exec)."""
+    try:
+        with Path("/proc/self/status").open() as status:
+            line = next(line for line in status if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return None
+    return round(int(line.split()[1]) / 1024, 1)
+
+
+def process_age_s() -> float:
+    """Seconds since this process began, to a hundredth; 0 where the system does not tell."""
+    try:
+        started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK"))

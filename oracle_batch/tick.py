@@ -1,0 +1,311 @@
+"""One bar close, top to bottom (DESIGN §2).
+
+gather ─► recover ─► decide ─► plan ─► journal intents ─► send ─► journal acks ─► commit ─► report
+
+Deciding and planning are pure; the world is touched at both ends only. Whatever dies in between, the same command
+run again finishes the job: intents are durable before anything leaves, and the state is written in the order bars,
+twins, books, so that each file can be rebuilt from those before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from oracle_batch import gather as gathering
+from oracle_batch.bars import Bars
+from oracle_batch.broker.base import Broker
+from oracle_batch.brokers import make_broker
+from oracle_batch.bundle.compiled import load_models
+from oracle_batch.bundle.model import Model
+from oracle_batch.clock import Clock
+from oracle_batch.config import (
+    AccountSettings,
+    Settings,
+    SymbolSettings,
+    created_defaults,
+    load_executor_symbols,
+    not_yet_effective,
+)
+from oracle_batch.desk import Desk
+from oracle_batch.errors import ConfigError, OracleBatchError
+from oracle_batch.report import AccountOutcome, Outcome, TickReport, Timing, process_age_s
+from oracle_batch.store import twins, windows
+from oracle_batch.store.files import read_bytes, replace_all, replace_atomically
+from oracle_batch.store.journal import Journal
+from oracle_batch.store.windows import Window
+from oracle_batch.store.workspace import Workspace
+from oracle_batch.think import Fresh, Thought, chart, think, warming_up
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one tick is asked to do."""
+
+    workspace: Workspace
+    settings: Settings
+    clock: Clock
+    dry_run: bool = False
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """Everything read: desks in session, models by id with what is new, and the models that cannot go on."""
+
+    now: float
+    models: dict[str, Model]
+    desks: list[Desk] = field(default_factory=list)
+    lost: dict[str, AccountOutcome] = field(default_factory=dict)
+    stored: dict[str, gathering.Stored] = field(default_factory=dict)
+    fresh: dict[str, Fresh] = field(default_factory=dict)
+    failed: dict[str, OracleBatchError] = field(default_factory=dict)
+    warming: set[str] = field(default_factory=set)
+
+
+async def tick(job: Job) -> TickReport:
+    """Run one bar close for every model that is due.
+
+    Raises:
+        ConfigError, BrokerError, StateError: nothing could be done for anybody; nothing was sent.
+    """
+    timing = Timing()
+    age = process_age_s()
+    timing.stages["start"] = age * 1e3
+    trigger = timing.began - age
+
+    world = await _gather(job)
+    try:
+        timing.lap("gather")
+        thoughts = _decide(job, world)
+        timing.lap("decide")
+        for desk in world.desks:
+            for name, error in world.failed.items():
+                desk.fail(name, error)
+            desk.plan(thoughts, world.now)
+            desk.retry_pending(world.now)
+            await desk.close_blind({*world.failed, *world.warming}, world.now)
+        timing.lap("plan")
+        for desk in world.desks:
+            desk.journal_intents()
+        timing.lap("journal")
+        await asyncio.gather(*(desk.send() for desk in world.desks))
+        timing.lap("send")
+        if any(desk.acks for desk in world.desks):
+            timing.last_order = (timing.began - trigger) * 1e3
+        for desk in world.desks:
+            desk.conclude(thoughts)
+            desk.journal_acks()
+        timing.lap("journal")
+        _commit(job, world, thoughts)
+        timing.lap("commit")
+        return _report(job, world, timing)
+    finally:
+        for desk in world.desks:
+            await desk.broker.close()
+
+
+# gather and recover
+
+
+async def _gather(job: Job) -> _Gathered:
+    """Bundles, sessions and books of all accounts, recovery, windows and twins, and the bars that are new."""
+    workspace = job.workspace
+    models, refused = load_models(workspace.models, workspace.compiled, write_cache=not job.dry_run)
+    if not models and not refused:
+        raise ConfigError("no model bundle here", file=workspace.models, fix="oracle-batch models add FILE.zip")
+    world = _Gathered(job.clock.now(), models)
+    world.failed = dict(refused)
+    await _open_desks(job, world, _symbol_settings(job, models))
+    feed = world.desks[0].broker
+    source = job.settings.accounts[0].kind
+    for name, model in models.items():
+        with _Isolated(name, world):
+            world.stored[name] = gathering.load(workspace, model, source)
+    due = [stored for stored in world.stored.values() if gathering.may_be_due(stored, world.now)]
+    for stored, result in zip(
+        due, await asyncio.gather(*(_refresh(stored, world, feed) for stored in due)), strict=True
+    ):
+        if result is not None:
+            _sort_in(stored, result, world)
+    return world
+
+
+async def _refresh(stored: gathering.Stored, world: _Gathered, feed: Broker) -> Fresh | None:
+    with _Isolated(stored.model.model_id, world):
+        return await gathering.refresh(feed, stored, world.now)
+    return None
+
+
+def _sort_in(stored: gathering.Stored, fresh: Fresh, world: _Gathered) -> None:
+    """A model that is due either has new or revised bars, or too few, or nothing to do."""
+    name = stored.model.model_id
+    if warming_up(fresh.bars):
+        world.warming.add(name)
+    elif fresh.twin is None or fresh.revised or fresh.bars.time[-1] > fresh.twin.state.bar_time:
+        world.fresh[name] = fresh
+
+
+class _Isolated:
+    """The one place where a model's failure is kept from the others: it is noted, with its traceback if unforeseen."""
+
+    def __init__(self, name: str, world: _Gathered) -> None:
+        self._name, self._world = name, world
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        if error is None or not isinstance(error, Exception):
+            return False
+        if not isinstance(error, OracleBatchError):
+            _log.error("%s failed unexpectedly", self._name, exc_info=error)
+            error = OracleBatchError(f"unexpected {type(error).__name__}: {error}", fix="see the log; report this")
+        self._world.failed[self._name] = error
+        return True
+
+
+def _symbol_settings(job: Job, models: Mapping[str, Model]) -> dict[str, SymbolSettings | OracleBatchError]:
+    """Each model's execution settings; symbols without an entry get a disabled one, in the file too."""
+    path = job.workspace.executor_symbols
+    known = load_executor_symbols(path)
+    found: dict[str, SymbolSettings | OracleBatchError] = {}
+    missing = []
+    for name, model in models.items():
+        try:
+            entry = known.find(name, model.symbol, model.broker_symbol)
+        except ConfigError as error:
+            found[name] = error
+            continue
+        if entry is None:
+            missing.append(model.symbol)
+        found[name] = entry or SymbolSettings()
+        if entry is not None and entry.enabled and (later := not_yet_effective(entry)):
+            _log.info("%s: %s: not in effect in this release: %s", path, name, ", ".join(later))
+    if missing and not job.dry_run:
+        data = created_defaults(read_bytes(path), missing, file=path)
+        if data is not None:
+            replace_atomically(path, data)
+            _log.warning("%s: added %s, disabled: set enabled to true to trade", path, ", ".join(sorted(set(missing))))
+    return found
+
+
+async def _open_desks(
+    job: Job, world: _Gathered, symbol_settings: Mapping[str, SymbolSettings | OracleBatchError]
+) -> None:
+    """Open every account. The first one feeds the brain and must answer; another one's failure is its own."""
+    for settings in job.settings.accounts:
+        try:
+            desk = _desk(job, settings, world, symbol_settings)
+            await desk.open()
+            await desk.recover()
+        except OracleBatchError as error:
+            if not world.desks:
+                raise
+            _log.error("account %s: %s", settings.account, error)
+            world.lost[settings.account] = AccountOutcome({}, 0, str(error), error.exit_code)
+        else:
+            world.desks.append(desk)
+
+
+def _desk(
+    job: Job,
+    settings: AccountSettings,
+    world: _Gathered,
+    symbol_settings: Mapping[str, SymbolSettings | OracleBatchError],
+) -> Desk:
+    workspace, clock = job.workspace, job.clock
+    return Desk(
+        settings,
+        make_broker(settings, workspace, world.models, clock, dry_run=job.dry_run),
+        workspace,
+        clock,
+        world.models,
+        symbol_settings,
+        job.settings.tick,
+        Journal(workspace.journal_folder(settings.account), clock),
+        job.dry_run,
+    )
+
+
+# decide
+
+
+def _decide(job: Job, world: _Gathered) -> dict[str, Thought]:
+    """The newest signal of every model that has one; models without news keep the signal of their last bar."""
+    courses = []
+    for name, fresh in world.fresh.items():
+        with _Isolated(name, world):
+            courses.append(chart(fresh, auto_warmup=job.settings.tick.auto_warmup))
+    thoughts = {thought.model.model_id: thought for thought in think(courses)}
+    for name, stored in world.stored.items():
+        if name not in thoughts and name not in world.failed and stored.twin is not None:
+            thoughts[name] = Thought(stored.model, stored.twin)
+    for thought in thoughts.values():
+        for event in thought.events:
+            level = logging.INFO if event.name == "auto_warmup" else logging.WARNING
+            _log.log(level, "%s: %s %s", event.model, event.name, event.detail)
+            for desk in world.desks:
+                desk.before_send.append(event)
+    return thoughts
+
+
+# commit
+
+
+def _commit(job: Job, world: _Gathered, thoughts: Mapping[str, Thought]) -> None:
+    """Write what changed: bars, then twins, then books. Bars may be ahead of a twin, never behind it."""
+    if job.dry_run:
+        return
+    workspace, source = job.workspace, job.settings.accounts[0].kind
+    changed = [thoughts[name] for name in world.fresh if name in thoughts]
+    replace_all(
+        [
+            (workspace.bars_path(thought.model.model_id), _window(world.fresh[thought.model.model_id], source))
+            for thought in changed
+        ]
+    )
+    replace_all([(workspace.twin_path(one.model.model_id), twins.encode(one.twin)) for one in changed])
+    for desk in world.desks:
+        desk.commit()
+
+
+def _window(fresh: Fresh, source: str) -> bytes:
+    bars: Bars = fresh.bars
+    return windows.encode(Window(bars, source), fresh.model.symbol, fresh.model.timeframe)
+
+
+# report
+
+
+def _report(job: Job, world: _Gathered, timing: Timing) -> TickReport:
+    accounts: dict[str, AccountOutcome] = {}
+    waiting = {name: Outcome(reason="WARMING_UP") for name in world.warming}
+    for settings in job.settings.accounts:
+        desk = next((desk for desk in world.desks if desk.name == settings.account), None)
+        if desk is None:
+            accounts[settings.account] = world.lost[settings.account]
+            continue
+        outcome = desk.outcome()
+        accounts[settings.account] = AccountOutcome(
+            dict(sorted({**waiting, **outcome.models}.items())), outcome.orphans, None, outcome.exit_code
+        )
+    failed = any(account.exit_code for account in accounts.values())
+    return TickReport(world.now, accounts, timing, 1 if failed else 0)
+
+
+def problems(report: TickReport) -> Sequence[str]:
+    """One line for each thing that went wrong, for the log."""
+    lines = []
+    for name, account in report.accounts.items():
+        if account.error:
+            lines.append(f"account {name}: {account.error}")
+        for model, outcome in account.models.items():
+            if outcome.error:
+                lines.append(f"{model}: {outcome.error}")
+            elif outcome.ack == "UNKNOWN":
+                lines.append(f"{model}: the outcome of its order is unknown; the next run asks the broker")
+    return lines
