@@ -1,0 +1,372 @@
+"""The paper broker as the tick uses it: a session per run, one account file, acks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+
+from oracle_batch.bars import FIELDS, Bars
+from oracle_batch.broker import paper_account
+from oracle_batch.broker.base import Broker, CloseIntent, OpenIntent
+from oracle_batch.broker.paper import PaperBroker
+from oracle_batch.clock import FrozenClock
+from oracle_batch.config.settings import PaperSettings
+from oracle_batch.errors import BrokerError, StateError
+from oracle_batch.market import book as market_book
+from oracle_batch.market.feed import Feed
+from oracle_batch.market.spec_file import SymbolSettings
+from tests.market.build import COSTS, M15, T0, bars
+
+T = TypeVar("T")
+FX_LOT = 10_000_000
+DEFAULT = {"EURUSD": bars([(1.1,), (1.1, 1.1, 1.05, 1.08), (1.09,), (1.10,)]), "GBPUSD": bars([(1.25,)] * 4)}
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+class Desk:
+    """A folder of bars, a state folder and a clock; every ``session`` is a new process."""
+
+    def __init__(self, folder: Path, series: Mapping[str, Bars] = DEFAULT, costs: SymbolSettings = COSTS) -> None:
+        self.data, self.state = folder / "data", folder / "state" / "paper" / "paper.json"
+        self.data.mkdir(exist_ok=True)
+        self.clock = FrozenClock(T0 + M15 + 1)
+        self.costs = dict.fromkeys(series, costs)
+        for symbol, source in series.items():
+            self.write(symbol, source)
+
+    def write(self, symbol: str, source: Bars) -> None:
+        rows = zip(*(getattr(source, name).tolist() for name in FIELDS), strict=True)
+        lines = [",".join(FIELDS), *(",".join(map(repr, row)) for row in rows)]
+        (self.data / f"{symbol}_M15.csv").write_text("\n".join(lines) + "\n")
+
+    def session(self, account: str = "paper", *, dry_run: bool = False, **settings: Any) -> PaperBroker:
+        options = PaperSettings(**settings)
+        broker = PaperBroker(account, options, Feed(self.data), self.costs, self.state, self.clock, {}, dry_run=dry_run)
+        run(broker.connect())
+        return broker
+
+    def saved(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.state.read_bytes())
+        return document
+
+
+def opening(
+    n: int = 1, symbol: str = "EURUSD", direction: int = 1, volume: int = FX_LOT // 10, **more: Any
+) -> OpenIntent:
+    model = f"{symbol}_M15"
+    fields: dict[str, Any] = {
+        "intent_id": f"ob-{model}-{T0}-{n}",
+        "model": model,
+        "symbol": symbol,
+        "direction": direction,
+        "intensity": 1,
+        "volume_cents": volume,
+        "label": f"oracle:{model}",
+        "comment": "O|2.0|3|1|1|10234|0.5|0.00",
+        "decided_at": T0 + M15,
+        "deadline": T0 + M15 + 60,
+    }
+    return OpenIntent(**(fields | more))
+
+
+def closing(position_id: int, volume: int = FX_LOT // 10, decided_at: float = T0 + M15) -> CloseIntent:
+    return CloseIntent(f"close-{position_id}", "EURUSD_M15", "EURUSD", position_id, volume, decided_at)
+
+
+def let(_: OpenIntent) -> None:
+    return None
+
+
+def test_it_is_a_broker(tmp_path: Path) -> None:
+    broker: Broker = Desk(tmp_path).session()
+    run(broker.close())
+    run(broker.close())
+
+
+def test_an_opening_is_acknowledged_with_its_deal_and_stays_for_the_next_session(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    (ack,) = run(desk.session().execute([opening()], let))
+    assert (ack.status, ack.reason, ack.price, ack.slippage) == ("OK", None, 1.10009, 0.00002)
+    (deal,) = ack.deals
+    assert (deal.client_order_id, deal.label) == (f"ob-EURUSD_M15-{T0}-1", "oracle:EURUSD_M15")
+    assert (deal.commission, deal.profit, deal.closing, deal.time) == (0.35, 0.0, False, T0 + M15 + 1)
+    later = desk.session()
+    (position,) = run(later.positions())
+    assert (position.position_id, position.symbol, position.direction) == (ack.position_id, "EURUSD", 1)
+    assert (position.label, position.comment) == ("oracle:EURUSD_M15", "O|2.0|3|1|1|10234|0.5|0.00")
+    assert run(later.deals(T0)) == [deal]
+    assert run(later.deals(T0 + M15 + 2)) == []
+    account = run(later.account())
+    assert (account.balance, account.equity, account.margin_used, account.hedged) == (9999.65, 9998.75, 110.0, True)
+    assert account.free_margin == pytest.approx(9888.75)
+
+
+def test_a_reversal_closes_first_and_opens_then_in_one_burst(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    (first,) = run(desk.session().execute([opening()], let))
+    desk.clock.instant = T0 + 2 * M15 + 1
+    assert first.position_id is not None
+    legs = [
+        opening(2, direction=-1, decided_at=T0 + 2 * M15, after_close=first.position_id),
+        closing(first.position_id, decided_at=T0 + 2 * M15),
+    ]
+    opened, closed = run(desk.session().execute(legs, let))
+    assert (opened.status, opened.price) == ("OK", 1.08998)
+    assert (closed.status, closed.price, closed.deals[0].profit) == ("OK", 1.08998, -101.1)
+    assert [deal.closing for deal in run(desk.session().deals(0))] == [False, True, False]
+
+
+def test_an_opening_waits_for_the_full_close_of_its_own_position(tmp_path: Path) -> None:
+    broker = Desk(tmp_path).session()
+    (first,) = run(broker.execute([opening()], let))
+    assert first.position_id is not None
+    dependent = opening(2, after_close=first.position_id)
+    (alone,) = run(broker.execute([dependent], let))
+    assert (alone.status, alone.reason) == ("FAIL", "CLOSE_NOT_CONFIRMED")
+    partial, waiting = run(broker.execute([closing(first.position_id, FX_LOT // 100), dependent], let))
+    assert (partial.status, waiting.reason) == ("OK", "CLOSE_NOT_CONFIRMED")
+    gone, released = run(broker.execute([closing(first.position_id, FX_LOT * 9 // 100), dependent], let))
+    assert (gone.status, released.status) == ("OK", "OK")
+    again, after = run(broker.execute([closing(first.position_id), opening(3, after_close=first.position_id)], let))
+    assert (again.status, again.reason, again.deals) == ("OK", "ALREADY_CLOSED", ())
+    assert after.status == "OK", "a position that is gone keeps nobody waiting"
+
+
+def test_every_opening_passes_the_gate_and_closes_do_not(tmp_path: Path) -> None:
+    broker = Desk(tmp_path).session()
+    (first,) = run(broker.execute([opening()], let))
+    assert first.position_id is not None
+    asked: list[str] = []
+
+    def gate(intent: OpenIntent) -> str | None:
+        asked.append(intent.intent_id)
+        return "TOO_LATE" if intent.symbol == "GBPUSD" else None
+
+    acks = run(broker.execute([opening(1, "GBPUSD"), closing(first.position_id), opening(2)], gate))
+    assert [(ack.status, ack.reason) for ack in acks] == [("SKIP", "TOO_LATE"), ("OK", None), ("OK", None)]
+    assert asked == [f"ob-GBPUSD_M15-{T0}-1", f"ob-EURUSD_M15-{T0}-2"]
+
+
+def test_one_bad_symbol_fails_alone(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    spoiled = bars([(1.25,), (1.25, 1.2, 1.25, 1.25), (1.25,), (1.25,)])
+    desk.write("GBPUSD", spoiled)
+    broker = desk.session()
+    legs = [opening(1, "GBPUSD"), opening(1), opening(1, "USDJPY"), opening(1, "NOSUCH"), opening(2, volume=1)]
+    acks = run(broker.execute(legs, let))
+    assert [(ack.status, ack.reason) for ack in acks] == [
+        ("FAIL", "BAD_DATA"),
+        ("OK", None),
+        ("FAIL", "BAD_DATA"),
+        ("FAIL", "SYMBOL_NOT_FOUND"),
+        ("FAIL", "TRADING_BAD_VOLUME"),
+    ]
+    assert "GBPUSD_M15.csv" in broker.problems["GBPUSD"]
+    assert "USDJPY.spread_points" in broker.problems["USDJPY"]
+    assert list(run(broker.quotes(["GBPUSD", "EURUSD", "USDJPY", "NOSUCH"]))) == ["EURUSD"]
+    assert list(run(broker.symbols(["GBPUSD", "EURUSD", "USDJPY", "NOSUCH"]))) == ["GBPUSD", "EURUSD"]
+
+
+def test_quotes_are_the_open_of_the_bar_in_progress_else_the_last_close(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    broker = desk.session()
+    quote = run(broker.quotes(["EURUSD"]))["EURUSD"]
+    assert (quote.bid, quote.ask, quote.time) == (1.1, 1.10007, T0 + M15)
+    desk.clock.instant = T0 + 9 * M15
+    quote = run(broker.quotes(["EURUSD"]))["EURUSD"]
+    assert (quote.bid, quote.time) == (1.1, T0 + 4 * M15)
+    desk.clock.instant = T0 - 1
+    assert run(desk.session().quotes(["EURUSD"])) == {}
+
+
+def test_bars_are_closed_bars(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    broker = desk.session()
+    for now, expected in [(T0 + M15 - 0.001, 0), (T0 + M15, 1), (T0 + 2 * M15 - 1, 1), (T0 + 2 * M15, 2)]:
+        desk.clock.instant = now
+        assert len(run(broker.bars("EURUSD", "M15", 0, 10**10))) == expected
+    assert run(broker.bars("EURUSD", "M15", T0 + M15, 10**10)).time.tolist() == [T0 + M15]
+    assert len(run(broker.bars("EURUSD", "M15", T0, T0))) == 0
+
+
+def test_what_the_market_did_between_two_runs_is_booked_when_the_next_one_connects(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    broker = desk.session()
+    (ack,) = run(broker.execute([opening()], let))
+    assert ack.position_id is not None
+    assert run(broker.amend(ack.position_id, 1.2, None)) == "TRADING_BAD_STOPS"
+    assert run(broker.amend(ack.position_id, 1.06, None)) is None
+    desk.clock.instant = T0 + 3 * M15
+    desk.session()
+    assert desk.saved()["deals"][-1]["reason"] == "stop_loss"
+    later = desk.session()
+    assert run(later.positions()) == []
+    assert [(deal.reason, deal.price) for deal in run(later.deals(T0 + M15 + 2))] == [("stop_loss", 1.06)]
+    assert run(later.account()).balance == 9598.4  # 10,000 · −0.04009 = −400.90, commission 0.70
+
+
+def test_an_armed_session_sees_the_stop_that_fires_while_it_waits(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    broker = desk.session()
+    (ack,) = run(broker.execute([opening()], let))
+    assert ack.position_id is not None
+    run(broker.amend(ack.position_id, 1.06, None))
+    assert len(run(broker.positions())) == 1
+    desk.clock.instant = T0 + 2 * M15 + 1
+    (late,) = run(broker.execute([closing(ack.position_id, decided_at=T0 + 2 * M15)], let))
+    assert (late.status, late.reason) == ("OK", "ALREADY_CLOSED")
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    (ack,) = run(desk.session(dry_run=True).execute([opening()], let))
+    assert ack.status == "OK"
+    assert not desk.state.parent.exists()
+    run(desk.session().execute([opening()], let))
+    before = desk.state.read_bytes()
+    desk.clock.instant = T0 + 3 * M15
+    assert len(run(desk.session(dry_run=True).deals(0))) == 1
+    assert desk.state.read_bytes() == before
+
+
+def test_connecting_and_looking_writes_nothing(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    broker = desk.session()
+    run(broker.account())
+    run(broker.quotes(["EURUSD"]))
+    assert not desk.state.parent.exists()
+
+
+def test_a_burst_that_cannot_be_written_has_not_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(tmp_path)
+    broker = desk.session()
+    run(broker.execute([opening()], let))
+    before = desk.state.read_bytes()
+
+    def full(path: Path, data: bytes) -> None:
+        raise StateError("cannot write: No space left on device", file=path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(paper_account, "replace_atomically", full)
+        with pytest.raises(StateError, match="No space left"):
+            run(broker.execute([opening(2)], let))
+    assert len(run(broker.positions())) == 1
+    assert desk.state.read_bytes() == before
+    (ack,) = run(broker.execute([opening(2)], let))
+    assert (ack.status, ack.position_id) == ("OK", 2)
+
+
+def test_the_conversion_used_is_told(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, {"EURGBP": bars([(0.85,)] * 3), "GBPUSD": bars([(1.25,)] * 3)})
+    broker = desk.session()
+    run(broker.execute([opening(1, "EURGBP")], let))
+    assert (broker.conversions["EURGBP"].value, broker.conversions["EURGBP"].source) == (1.25, "pair:GBPUSD")
+    assert desk.saved()["deals"][0]["rate_source"] == "pair:GBPUSD"
+
+
+def test_nothing_works_before_connect(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    broker = PaperBroker("paper", PaperSettings(), Feed(desk.data), {}, desk.state, desk.clock, {})
+    with pytest.raises(BrokerError, match="not connected"):
+        run(broker.account())
+
+
+def test_a_clock_that_went_back_is_refused_only_with_positions_open(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    (ack,) = run(desk.session().execute([opening()], let))
+    desk.clock.instant -= 30
+    desk.session()
+    desk.clock.instant -= 3600
+    with pytest.raises(StateError, match="later than now"):
+        desk.session()
+    desk.clock.instant += 3630
+    assert ack.position_id is not None
+    run(desk.session().execute([closing(ack.position_id)], let))
+    desk.clock.instant -= 600
+    assert run(desk.session().account()).balance == 9998.2
+
+
+def test_the_leverage_set_now_counts_and_the_balance_set_first(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    run(desk.session().execute([opening()], let))
+    broker = desk.session(leverage=50.0, balance=5.0)
+    run(broker.execute([opening(2)], let))
+    account = run(broker.account())
+    assert (account.margin_used, account.balance, account.leverage) == (330.0, 9999.3, 50.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema": 2}, "schema: written by a newer version (schema 2, this version knows 1) (update oracle-batch)"),
+        ({"schema": 0}, "schema: schema 0 is not known"),
+        ({"schema": "1"}, "schema: expected `int`, got `str`"),
+        ({"account": "other"}, "account: is the account 'other', not 'paper'"),
+        ({"currency": "EUR"}, "currency: is in EUR, the configuration says USD"),
+        ({"balance": 1}, "balance: is 1, but its deals make 999965"),
+        ({"positions": [{"position_id": 1}]}, "positions[0]: object missing required field"),
+        ({"surprise": 1}, "object contains unknown field `surprise`"),
+        ({"balance": 1.5}, "balance: expected `int`, got `float`"),
+    ],
+)
+def test_a_file_that_is_not_this_account_is_refused_and_left_in_place(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    desk = Desk(tmp_path)
+    run(desk.session().execute([opening()], let))
+    spoiled = json.dumps(desk.saved() | change).encode()
+    desk.state.write_bytes(spoiled)
+    with pytest.raises(StateError) as caught:
+        desk.session()
+    assert str(caught.value).startswith(f"{desk.state}: {words}")
+    assert str(caught.value).endswith(")")
+    assert desk.state.read_bytes() == spoiled
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, -2])
+def test_a_torn_file_is_refused_and_left_in_place(tmp_path: Path, length: int) -> None:
+    desk = Desk(tmp_path)
+    run(desk.session().execute([opening()], let))
+    torn = desk.state.read_bytes()[:length]
+    desk.state.write_bytes(torn)
+    with pytest.raises(StateError) as caught:
+        desk.session()
+    assert "restore the file, or remove it to start a new paper account" in str(caught.value)
+    assert desk.state.read_bytes() == torn
+
+
+def test_the_file_keeps_the_newest_deals_and_the_totals_of_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(market_book, "KEPT_DEALS", 10)
+    desk = Desk(tmp_path)
+    broker = desk.session()
+    for n in range(12):
+        (ack,) = run(broker.execute([opening(n)], let))
+        assert ack.position_id is not None
+        run(broker.execute([closing(ack.position_id)], let))
+    saved = desk.saved()
+    assert [deal["deal_id"] for deal in saved["deals"]] == list(range(15, 25))
+    assert saved["forgotten"] == {"deals": 14, "profit": 7 * -110, "commission": 7 * 70}
+    assert run(desk.session().account()).balance == 10_000 - 12 * 1.80
+
+
+def test_a_file_full_of_deals_is_small_and_quick(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    (ack,) = run(desk.session().execute([opening()], let))
+    book = paper_account.load_book(desk.state, "paper", PaperSettings(), T0)
+    deal = msgspec.structs.replace(book.deals[0], commission=0)
+    full = msgspec.structs.replace(book, deals=(*book.deals, *[deal] * (market_book.KEPT_DEALS - 1)))
+    paper_account.save_book(desk.state, full)
+    assert desk.state.stat().st_size < 1_000_000
+    assert paper_account.load_book(desk.state, "paper", PaperSettings(), T0) == full
+    assert ack.status == "OK"
