@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oracle_batch.bundle.inert import Buildable, Builder, Name
 from oracle_batch.bundle.problems import shorten
-from oracle_batch.bundle.unpickle import Buildable, Builder, Name
 from oracle_batch.errors import BundleError
 
 NDARRAY: Final = "numpy.ndarray"

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from oracle_batch.brain.gaussian import COVARIANCE_TYPES, INPUTS, gaussian_from_covariances
 from oracle_batch.bundle.arrays import NDARRAY, float_array, numpy_builders
+from oracle_batch.bundle.inert import Allowed, Inert, deque_of
 from oracle_batch.bundle.model import RegimeModel
 from oracle_batch.bundle.problems import Problems, shorten
-from oracle_batch.bundle.unpickle import Allowed, Inert, deque_of, unpickle
+from oracle_batch.bundle.unpickle import unpickle
 from oracle_batch.errors import BundleError
 
 GAUSSIAN_HMM: Final = "hmmlearn.hmm.GaussianHMM"

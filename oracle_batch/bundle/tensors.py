@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oracle_batch.bundle.archive import MEBIBYTE, Archive, refuse_unknown
+from oracle_batch.bundle.inert import Allowed, Name, Ordered, ordered_of
 from oracle_batch.bundle.problems import shorten
-from oracle_batch.bundle.unpickle import MAX_PICKLE_BYTES, Allowed, Name, Ordered, ordered_of, unpickle
+from oracle_batch.bundle.unpickle import MAX_PICKLE_BYTES, unpickle
 from oracle_batch.errors import BundleError
 
 MAX_STORAGE_BYTES: Final = 32 * MEBIBYTE

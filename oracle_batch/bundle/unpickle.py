@@ -8,100 +8,16 @@ stream can do nothing but be refused, and what it costs is bounded by its length
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable
 from typing import Any, Final
 
+from oracle_batch.bundle.inert import Allowed, Buildable, Inert, Name, refusal
 from oracle_batch.bundle.problems import shorten
 from oracle_batch.errors import BundleError
 
 MAX_OPCODES: Final = 200_000
 MAX_PICKLE_BYTES: Final = 1024 * 1024
-
-Builder = Callable[[tuple[Any, ...]], object]
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A global that the stream mentions, e.g. ``numpy.ndarray``: two strings, never the thing itself."""
-
-    path: str
-
-
-class Buildable:
-    """Something that takes a state, as BUILD hands over."""
-
-    __slots__ = ()
-
-    def build(self, state: object) -> None:
-        """Take over the pickled state.
-
-        Raises:
-            BundleError: the state is not what such an object has.
-        """
-        raise NotImplementedError
-
-
-@dataclass(slots=True, eq=False)
-class Inert(Buildable):
-    """An object of an allowed class: its name and its attributes, no behaviour."""
-
-    path: str
-    state: dict[str, Any] = field(default_factory=dict)
-
-    def build(self, state: object) -> None:
-        if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-            raise BundleError(f"gives {self.path} a state that is not a dict of attributes")
-        self.state.update(state)
-
-
-class Sequence(list[Any]):
-    """Stands in for ``collections.deque``."""
-
-
-class Ordered(dict[Any, Any], Buildable):
-    """Stands in for ``collections.OrderedDict``; attributes set on it are dropped."""
-
-    def build(self, state: object) -> None:
-        if not isinstance(state, dict):
-            raise BundleError("gives an OrderedDict a state that is not a dict")
-
-
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """What one kind of stream may mention.
-
-    ``builders`` are the globals that may stand in a REDUCE, ``classes`` those whose objects become :class:`Inert`,
-    ``names`` those that are only ever arguments. ``persistent`` resolves persistent ids; without it there are none.
-    """
-
-    builders: Mapping[str, Builder]
-    classes: frozenset[str] = frozenset()
-    names: frozenset[str] = frozenset()
-    persistent: Callable[[object], object] | None = None
-
-    def name(self, module: object, name: object) -> Name:
-        path = f"{module}.{name}"
-        if path in self.builders or path in self.classes or path in self.names:
-            return Name(path)
-        raise _refusal(
-            f"uses the global {shorten(path, 100)[1:-1]}, which a model file may not contain",
-            "do not open this file with Python; export the model again, with pickle protocol 4",
-        )
-
-
-def deque_of(arguments: tuple[Any, ...]) -> Sequence:
-    """``collections.deque(items=(), maxlen=None)`` as a plain list; ``maxlen`` has no meaning for a finished log."""
-    if len(arguments) > 2 or (arguments and not isinstance(arguments[0], (list, tuple))):
-        raise _refusal("builds a deque from something else than a list")
-    return Sequence(arguments[0] if arguments else ())
-
-
-def ordered_of(arguments: tuple[Any, ...]) -> Ordered:
-    """``collections.OrderedDict()``, empty; its items follow in the stream."""
-    if arguments:
-        raise _refusal("builds an OrderedDict from arguments")
-    return Ordered()
 
 
 def unpickle(data: bytes, allowed: Allowed) -> object:
@@ -112,25 +28,26 @@ def unpickle(data: bytes, allowed: Allowed) -> object:
             oversized stream.
     """
     if len(data) > MAX_PICKLE_BYTES:
-        raise _refusal(f"is a pickle of {len(data)} bytes, more than {MAX_PICKLE_BYTES}", None)
-    machine = _Machine(allowed)
+        raise refusal(f"is a pickle of {len(data)} bytes, more than {MAX_PICKLE_BYTES}", None)
     try:
-        for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
-            if count >= MAX_OPCODES:
-                raise _refusal(f"is a pickle of more than {MAX_OPCODES} instructions", None)
-            if opcode.name == "STOP":
-                if position is not None and position + 1 != len(data):
-                    raise _refusal("has bytes behind the end of its pickle")
-                return machine.pop()
-            machine.step(opcode.name, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pickletools passes on what Python thinks of odd escapes in old strings
+            return _run(data, _Machine(allowed))
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, RecursionError) as error:
         reason = shorten(str(error), 100).strip("'\"") or type(error).__name__
         raise BundleError(f"is not a readable pickle: {reason}", fix="copy the file again") from None
-    raise _refusal("is a pickle without an end")
 
 
-def _refusal(message: str, fix: str | None = "export the model again") -> BundleError:
-    return BundleError(message, fix=fix)
+def _run(data: bytes, machine: _Machine) -> object:
+    for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
+        if count >= MAX_OPCODES:
+            raise refusal(f"is a pickle of more than {MAX_OPCODES} instructions", None)
+        if opcode.name == "STOP":
+            if position is not None and position + 1 != len(data):
+                raise refusal("has bytes behind the end of its pickle")
+            return machine.pop()
+        machine.step(opcode.name, argument)
+    raise refusal("is a pickle without an end")
 
 
 # fmt: off
@@ -156,12 +73,12 @@ class _Machine:
 
     def pop(self) -> Any:
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise _refusal("is not a readable pickle: it takes from an empty stack")
+            raise refusal("is not a readable pickle: it takes from an empty stack")
         return self.stack.pop()
 
     def above_mark(self) -> list[Any]:
         if not self.marks:
-            raise _refusal("is not a readable pickle: a mark is missing")
+            raise refusal("is not a readable pickle: a mark is missing")
         start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]
@@ -178,9 +95,7 @@ class _Machine:
         elif name not in _IGNORED:
             handler = _HANDLERS.get(name)
             if handler is None:
-                raise _refusal(
-                    f"uses the pickle instruction {name}{_culprit(name, argument)}, which data does not need"
-                )
+                raise refusal(f"uses the pickle instruction {name}{_culprit(name, argument)}, which data does not need")
             handler(self, argument)
 
     def mark(self, _: Any) -> None:
@@ -206,7 +121,7 @@ class _Machine:
 
     def get(self, index: Any) -> None:
         if int(index) not in self.memo:
-            raise _refusal("is not a readable pickle: it recalls what it never stored")
+            raise refusal("is not a readable pickle: it recalls what it never stored")
         self.stack.append(self.memo[int(index)])
 
     def empty_list(self, _: Any) -> None:
@@ -235,7 +150,7 @@ class _Machine:
     def _extend(self, items: list[Any]) -> None:
         target = self.pop()
         if not isinstance(target, list):
-            raise _refusal("appends to something that is not a list")
+            raise refusal("appends to something that is not a list")
         target.extend(items)
         self.stack.append(target)
 
@@ -249,10 +164,10 @@ class _Machine:
     def _set(self, items: list[Any]) -> None:
         target = self.pop()
         if not isinstance(target, dict) or len(items) % 2:
-            raise _refusal("sets items of something that is not a dict")
+            raise refusal("sets items of something that is not a dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if key is not None and not isinstance(key, (str, int, float)):
-                raise _refusal("uses a dict key that is neither text nor number")
+                raise refusal("uses a dict key that is neither text nor number")
             target[key] = value
         self.stack.append(target)
 
@@ -263,33 +178,33 @@ class _Machine:
     def stack_global(self, _: Any) -> None:
         name, module = self.pop(), self.pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise _refusal("names a global with something that is not text")
+            raise refusal("names a global with something that is not text")
         self.stack.append(self.allowed.name(module, name))
 
     def new_object(self, _: Any) -> None:
         arguments, cls = self.pop(), self.pop()
         if not isinstance(cls, Name) or cls.path not in self.allowed.classes or arguments != ():
-            raise _refusal(f"makes an object of {_path_of(cls)}, which is not one of the model's classes")
+            raise refusal(f"makes an object of {_path_of(cls)}, which is not one of the model's classes")
         self.stack.append(Inert(cls.path))
 
     def reduce(self, _: Any) -> None:
         arguments, function = self.pop(), self.pop()
         builder = self.allowed.builders.get(function.path) if isinstance(function, Name) else None
         if builder is None or not isinstance(arguments, tuple):
-            raise _refusal(f"calls {_path_of(function)}, which is not a constructor of data")
+            raise refusal(f"calls {_path_of(function)}, which is not a constructor of data")
         self.stack.append(builder(arguments))
 
     def build(self, _: Any) -> None:
         state = self.pop()
         target = self.pop()
         if not isinstance(target, Buildable):
-            raise _refusal(f"sets the state of {_path_of(target)}")
+            raise refusal(f"sets the state of {_path_of(target)}")
         target.build(state)
         self.stack.append(target)
 
     def persistent(self, _: Any) -> None:
         if self.allowed.persistent is None:
-            raise _refusal("refers to data outside the pickle (a persistent id)")
+            raise refusal("refers to data outside the pickle (a persistent id)")
         self.stack.append(self.allowed.persistent(self.pop()))
 
 

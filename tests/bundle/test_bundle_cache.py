@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
-import os
 import shutil
 import time
 from dataclasses import fields
@@ -125,10 +125,8 @@ def test_every_flipped_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
     data = bytearray(pack(model))
     for place in range(len(data)):
         data[place] ^= 0x41
-        try:
+        with contextlib.suppress(StateError):
             assert_same(unpack(bytes(data), model.sha256), model)
-        except StateError:
-            pass
         data[place] ^= 0x41
 
 
@@ -204,12 +202,12 @@ def test_twenty_cached_models_load_in_no_time(tmp_path: Path) -> None:
     load_models(tmp_path, tmp_path / "compiled")
     best = 1.0
     for _ in range(10):
-        start = time.perf_counter()
+        start = time.process_time()  # the machine may have other things to do
         models, refused = load_models(tmp_path, tmp_path / "compiled")
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert len(models) == 20
     assert not refused
-    assert best < 0.03 * float(os.environ.get("ORACLE_TEST_SLOWNESS", "1"))
+    assert best < 0.03
 
 
 def test_what_pack_writes_numpy_reads(tmp_path: Path) -> None:

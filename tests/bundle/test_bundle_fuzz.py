@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import time
@@ -16,15 +17,16 @@ from hypothesis import strategies as st
 
 from oracle_batch.bundle.arrays import numpy_builders
 from oracle_batch.bundle.check import check_bundle
+from oracle_batch.bundle.inert import Allowed, deque_of
 from oracle_batch.bundle.model import Model
 from oracle_batch.bundle.problems import Problems
 from oracle_batch.bundle.read import read_bundle
-from oracle_batch.bundle.unpickle import Allowed, deque_of, unpickle
+from oracle_batch.bundle.unpickle import unpickle
 from oracle_batch.errors import BundleError
 from tests.bundle.build import parts, zip_bytes
 
 HMM, PPO = "EURUSD_M15_hmm.pkl", "EURUSD_M15_ppo.zip"
-FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def outcome(data: bytes) -> Model | None:
@@ -167,17 +169,15 @@ opcodes = st.lists(
 
 
 @given(opcodes)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_random_programs_do_nothing_but_end(program: list[bytes]) -> None:
     allowed = Allowed(
         builders={**numpy_builders(), "collections.deque": deque_of},
         classes=frozenset(("hmmlearn.hmm.GaussianHMM",)),
         names=frozenset(("numpy.ndarray",)),
     )
-    try:
+    with contextlib.suppress(BundleError):
         unpickle(b"".join(program) + b".", allowed)
-    except BundleError as error:
-        assert str(error).isprintable()
 
 
 @pytest.mark.parametrize(

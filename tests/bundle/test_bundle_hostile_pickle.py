@@ -199,6 +199,8 @@ def test_serialized_fields_of_sb3_and_the_optimizer_are_never_loaded(tmp_path: P
         (b"I" + b"9" * 6000 + b"\n.", "pickle"),
         (b"\xff\xfe\x00", "pickle"),
         (b"not a pickle at all", "pickle"),
+        (b"S'\\m'\n.", "not a hmmlearn.hmm.GaussianHMM"),
+        (b"S'\\x'\n.", "pickle"),
         (b"(" * 5000 + b"t" * 5000 + b".", "not a hmmlearn.hmm.GaussianHMM"),
         (b"]" * 20000 + b"a" * 19999 + b".", "not a hmmlearn.hmm.GaussianHMM"),
         (b"]2a.", "not a hmmlearn.hmm.GaussianHMM"),
