@@ -108,7 +108,8 @@ def window_ema(close: Float64, span: int, count: int) -> Float64:
     """
     weights = ema_weights(span)
     if count == 1:
-        return (close[:, -WINDOW:] * weights).sum(axis=-1)[None, :]
+        newest: Float64 = (close[:, -WINDOW:] * weights).sum(axis=-1)
+        return newest[None, :]
     out = np.empty((count, len(close)))
     windows = sliding_window_view(close[:, -count - WINDOW + 1 :], WINDOW, axis=1)
     for start in range(0, count, EMA_CHUNK):

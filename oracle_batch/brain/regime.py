@@ -61,7 +61,7 @@ def log_density(stack: RegimeStack, inputs: Float32) -> Float64:
     """log N(x; μ, Σ) of each input under each state: ``inputs`` (T, M, 3) → (N, T, M)."""
     w = stack.whitening
     x, y, z = np.ascontiguousarray(inputs.transpose(2, 0, 1), np.float64)[:, None] - stack.means
-    squares = np.square(w[0, 0] * x)
+    squares: Float64 = np.square(w[0, 0] * x)
     squares += np.square(w[1, 0] * x + w[1, 1] * y)
     squares += np.square(w[2, 0] * x + w[2, 1] * y + w[2, 2] * z)
     squares *= -0.5
@@ -71,7 +71,8 @@ def log_density(stack: RegimeStack, inputs: Float32) -> Float64:
 
 def decode_single(stack: RegimeStack, inputs: Float32) -> States:
     """The state of each input alone, under the start probabilities: (T, M, 3) → (T, M)."""
-    return np.argmax(stack.log_start.T[:, None] + log_density(stack, inputs), axis=0)
+    states: States = np.argmax(stack.log_start.T[:, None] + log_density(stack, inputs), axis=0)
+    return states
 
 
 def decode_filter(stack: RegimeStack, density: Float64) -> States:
@@ -93,7 +94,7 @@ def decode_filter(stack: RegimeStack, density: Float64) -> States:
             np.maximum(total, VANISHED, out=total)
             belief /= total[:, None]
     np.minimum(weakest, np.add.reduce(belief, axis=-1), out=weakest)
-    states = np.argmax(belief, axis=-1)
+    states: States = np.argmax(belief, axis=-1)
     for column in np.flatnonzero(weakest < VANISHED).tolist():
         model = 0 if len(arrivals) == 1 else column
         states[column] = _filter_in_logs(stack.log_start[model], arrivals[model], density[:, :, column])
@@ -117,4 +118,5 @@ def decode_viterbi(stack: RegimeStack, density: Float64) -> States:
     for row in by_bar[1:]:
         best = np.maximum.reduce(best[:, None, :] + stack.log_arrivals, axis=-1)
         best += row
-    return np.argmax(best, axis=-1)
+    states: States = np.argmax(best, axis=-1)
+    return states
