@@ -18,12 +18,12 @@ from msgspec.structs import replace
 
 from oracle_batch.broker.base import CloseReason, Quote
 from oracle_batch.errors import OracleBatchError
-from oracle_batch.market import fills
+from oracle_batch.market import fills, protection
 from oracle_batch.market.book import Book, BookedDeal, OpenPosition, with_deal, with_position, without_position
 from oracle_batch.market.fills import Fill, OrderIds, Refusal
 from oracle_batch.market.pricing import Pricing, Valuation, level_broken
 from oracle_batch.market.specs import Contract, Contracts
-from oracle_batch.market.tape import Step, Tape
+from oracle_batch.market.tape import Step, Tape, reach_of
 
 STOP_OUT_PCT: Final = 50.0
 """Margin level (equity / margin used, in per cent) at or below which positions are closed."""
@@ -75,12 +75,21 @@ class Engine:
             except OracleBatchError as error:
                 behind[symbol] = after
                 self.problems[symbol] = str(error)
-        stop_out = self.pricing.stop_out_possible(self.book, steps, until, self._stop_out_pct)
-        for step in sorted(steps):
-            self._play(step)
-            if stop_out:
-                self._stop_out(step.time)
-        seen = tuple(replace(p, rate=self.pricing.rate(p, until).value) for p in self.book.positions)
+        reach = reach_of(steps)
+        stop_out = self.pricing.stop_out_possible(self.book, reach, until, self._stop_out_pct)
+        if stop_out or any(protection.in_reach(position, reach) for position in self.book.positions):
+            for step in sorted(steps):
+                self._play(step)
+                if stop_out:
+                    self._stop_out(step.time)
+        seen = tuple(
+            replace(
+                position,
+                mark=reach[position.symbol].last if position.symbol in reach else position.mark,
+                rate=self.pricing.rate(position, until).value,
+            )
+            for position in self.book.positions
+        )
         self.book = replace(self.book, clock=until, behind=behind, positions=seen)
 
     def _play(self, step: Step) -> None:
@@ -88,7 +97,7 @@ class Engine:
             if position.symbol != step.symbol:
                 continue
             position = replace(position, mark=step.bid)
-            trigger = _trigger(position, step)
+            trigger = protection.trigger(position, step)
             if trigger is None:
                 self.book = with_position(self.book, position)
             else:
@@ -175,7 +184,7 @@ class Engine:
         if mark is None:
             return Refusal("NO_QUOTES", f"{position.symbol} has no price")
         exit_price = fills.exit_quote(position.contract, position.direction, mark.bid)
-        if not fills.stops_fit(position.direction, exit_price, stop_loss, take_profit):
+        if not protection.fits(position.direction, exit_price, stop_loss, take_profit):
             return Refusal("TRADING_BAD_STOPS", f"stop {stop_loss}, target {take_profit} at {exit_price}")
         self.book = with_position(self.book, replace(position, stop_loss=stop_loss, take_profit=take_profit))
         return None
@@ -204,7 +213,7 @@ class Engine:
             return Refusal("NO_QUOTES", f"{symbol} has no price at {decided_at:.0f}")
         price = fills.deal_price(contract, direction, mark.bid)
         exit_price = fills.exit_quote(contract, direction, mark.bid)
-        if not fills.stops_fit(direction, exit_price, stop_loss, take_profit):
+        if not protection.fits(direction, exit_price, stop_loss, take_profit):
             return Refusal("TRADING_BAD_STOPS", f"stop {stop_loss}, target {take_profit} at {exit_price}")
 
         order = (self._next_order(), client_order_id)
@@ -275,13 +284,3 @@ class Engine:
         order_id = self.book.next_order_id
         self.book = replace(self.book, next_order_id=order_id + 1)
         return order_id
-
-
-def _trigger(position: OpenPosition, step: Step) -> tuple[float, CloseReason] | None:
-    """Price and reason of the protection that a step reaches, None when it reaches none."""
-    quote = fills.exit_quote(position.contract, position.direction, step.bid)
-    if position.stop_loss is not None and (quote - position.stop_loss) * position.direction <= 0:
-        return (quote if step.place == 0 else position.stop_loss), "stop_loss"
-    if position.take_profit is not None and (quote - position.take_profit) * position.direction >= 0:
-        return (quote if step.place == 0 else position.take_profit), "take_profit"
-    return None

@@ -96,13 +96,6 @@ def share_minor(amount: int, part: int, whole: int) -> int:
     return to_minor(Decimal(amount) * part / whole, 0)
 
 
-def stops_fit(direction: int, price: float, stop_loss: float | None, take_profit: float | None) -> bool:
-    """Whether a stop lies on the losing side of a price and a target on the winning side."""
-    return (stop_loss is None or (price - stop_loss) * direction > 0) and (
-        take_profit is None or (take_profit - price) * direction > 0
-    )
-
-
 def closing(
     position: OpenPosition,
     volume_cents: int,

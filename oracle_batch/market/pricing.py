@@ -11,7 +11,7 @@ from oracle_batch.market import fills
 from oracle_batch.market.book import Book, OpenPosition
 from oracle_batch.market.rates import Rate, Rates
 from oracle_batch.market.specs import Contract, Contracts
-from oracle_batch.market.tape import Mark, Step, Tape
+from oracle_batch.market.tape import Mark, Reach, Tape
 
 RATE_RESERVE = 1.5
 """How much worse than at constant conversion rates a day's losses are taken to be when a stop-out is ruled out."""
@@ -82,16 +82,13 @@ class Pricing:
             self.problems[position.symbol] = str(error)
             return Rate(position.rate, "last")
 
-    def stop_out_possible(self, book: Book, steps: Iterable[Step], at: float, level_pct: float) -> bool:
+    def stop_out_possible(self, book: Book, reach: Mapping[str, Reach], at: float, level_pct: float) -> bool:
         """False only when the margin level holds at the worst price of every symbol at once."""
-        worst: dict[tuple[str, int], float] = {}
-        for step in steps:
-            low, high = worst.get((step.symbol, 1), step.bid), worst.get((step.symbol, -1), step.bid)
-            worst[step.symbol, 1], worst[step.symbol, -1] = min(low, step.bid), max(high, step.bid)
         loss = 0
         for position in book.positions:
-            bid = worst.get((position.symbol, position.direction), position.mark)
-            loss += min(0, self.floating(position, bid, at, book.money_digits))
+            stretch = reach.get(position.symbol)
+            worst = position.mark if stretch is None else stretch.low if position.direction > 0 else stretch.high
+            loss += min(0, self.floating(position, worst, at, book.money_digits))
         return level_broken(book, book.balance + round(loss * RATE_RESERVE), level_pct)
 
     def _bids(self, positions: Iterable[OpenPosition], at: float) -> Mapping[str, float]:

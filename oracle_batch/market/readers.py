@@ -9,7 +9,6 @@ depends on: times are Unix seconds, strictly increasing.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,12 +16,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from oracle_batch.bars import FIELDS, PRICE_FIELDS, Bars, FloatArray, IntArray, empty, utc
+from oracle_batch.bars import Bars, FloatArray, IntArray, empty
 from oracle_batch.errors import BarError
-
-LATEST_SECONDS = 100_000_000_000
-"""Larger values (year 5138 in seconds) are milliseconds or finer."""
-_ALIASES = {"timestamp": "time", "datetime": "time", "tick_volume": "volume"}
+from oracle_batch.market.columns import check_times, find_columns, whole_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,50 +41,6 @@ class Reader(Protocol):
     def rows(self, group: Group, low: int, high: int) -> Bars:
         """Rows ``low <= row < high`` as own copies, so that the rest of the file can be freed."""
         ...
-
-
-def find_columns(names: Sequence[str], path: Path) -> dict[str, str]:
-    """The file's own column name for each field; ``volume`` may be absent.
-
-    Raises:
-        BarError: a column is missing or stands twice.
-    """
-    found: dict[str, str] = {}
-    for name in names:
-        plain = name.strip().lower()
-        field = _ALIASES.get(plain, plain)
-        if field not in FIELDS:
-            continue
-        if field in found:
-            both = f"{found[field]!r}, {name!r}"
-            raise BarError(f"two columns for {field}: {both}", file=path, field=field, fix="keep one")
-        found[field] = name
-    for field in ("time", *PRICE_FIELDS):
-        if field not in found:
-            listed = ", ".join(repr(name) for name in names) or "none"
-            fix = f"name the columns {','.join(FIELDS)}"
-            raise BarError(f"no column {field}; there are {listed}", file=path, field=field, fix=fix)
-    return found
-
-
-def check_times(times: IntArray, path: Path) -> IntArray:
-    """Return the times, or refuse what is not Unix seconds in strictly increasing order.
-
-    Raises:
-        BarError: naming the file and the first time that is wrong.
-    """
-    if len(times) and int(times.max()) > LATEST_SECONDS:
-        raise BarError(
-            f"time {int(times.max())} is in milliseconds or finer", file=path, field="time", fix="store Unix seconds"
-        )
-    wrong = np.flatnonzero(np.diff(times) <= 0)
-    if len(wrong):
-        before, after = int(times[wrong[0]]), int(times[wrong[0] + 1])
-        problem = "stands twice" if before == after else f"comes after {before} ({utc(before)})"
-        raise BarError(
-            f"time {after} ({utc(after)}) {problem}", file=path, field="time", fix="sort the rows and drop duplicates"
-        )
-    return times
 
 
 class ParquetReader:
@@ -152,7 +104,7 @@ class ParquetReader:
             seconds = column.cast(pa.timestamp("s", tz=kind.tz), safe=False).cast(pa.int64())
             return check_times(_buffer(seconds, np.int64), self._path)
         if pa.types.is_floating(kind):
-            return check_times(_whole(_buffer(column.cast(pa.float64()), np.float64), self._path), self._path)
+            return check_times(whole_seconds(_buffer(column.cast(pa.float64()), np.float64), self._path), self._path)
         if not pa.types.is_integer(kind):
             raise BarError(f"times are {kind}", file=self._path, field="time", fix="store int64 Unix seconds")
         return check_times(_buffer(column if kind == pa.int64() else column.cast(pa.int64()), np.int64), self._path)
@@ -240,7 +192,7 @@ class CsvReader:
             return np.array(texts, np.int64)
         except ValueError:
             values = [self._instant(text.strip(), line) for text, line in zip(texts, lines, strict=True)]
-            return _whole(np.array(values, np.float64), self._path)
+            return whole_seconds(np.array(values, np.float64), self._path)
 
     def _instant(self, text: str, line: int) -> float:
         try:
@@ -295,15 +247,6 @@ def _bars(times: IntArray, numbers: dict[str, FloatArray]) -> Bars:
         close=numbers["close"],
         volume=np.zeros(len(times)) if volume is None else volume,
     )
-
-
-def _whole(values: FloatArray, path: Path) -> IntArray:
-    """Times as int64; a fraction of a second or a NaN is refused."""
-    bad = np.flatnonzero(~np.isfinite(values) | (values != np.floor(values)))
-    if len(bad):
-        value = float(values[bad[0]])
-        raise BarError(f"time {value!r} is not a whole second", file=path, field="time", fix="store Unix seconds")
-    return values.astype(np.int64)
 
 
 def _edges(group: Group) -> tuple[int, ...]:

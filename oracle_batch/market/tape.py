@@ -7,6 +7,7 @@ By default they become known when the bar closes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -50,6 +51,23 @@ class Step(NamedTuple):
     place: int
     symbol: str
     bid: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Lowest, highest and last bid of a stretch."""
+
+    low: float
+    high: float
+    last: float
+
+
+def reach_of(steps: Iterable[Step]) -> dict[str, Reach]:
+    """What each symbol's prices span; ``steps`` are in playing order symbol by symbol."""
+    bids: dict[str, list[float]] = {}
+    for step in steps:
+        bids.setdefault(step.symbol, []).append(step.bid)
+    return {symbol: Reach(min(prices), max(prices), prices[-1]) for symbol, prices in bids.items()}
 
 
 def path_of(open_: float, high: float, low: float, close: float) -> tuple[float, float, float, float]:

@@ -13,7 +13,7 @@ import pytest
 
 from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.broker import paper_account
-from oracle_batch.broker.base import Broker, CloseIntent, OpenIntent
+from oracle_batch.broker.base import Broker, CloseIntent, Intent, OpenIntent
 from oracle_batch.broker.paper import PaperBroker
 from oracle_batch.clock import FrozenClock
 from oracle_batch.config.settings import PaperSettings
@@ -115,7 +115,7 @@ def test_a_reversal_closes_first_and_opens_then_in_one_burst(tmp_path: Path) -> 
     (first,) = run(desk.session().execute([opening()], let))
     desk.clock.instant = T0 + 2 * M15 + 1
     assert first.position_id is not None
-    legs = [
+    legs: list[Intent] = [
         opening(2, direction=-1, decided_at=T0 + 2 * M15, after_close=first.position_id),
         closing(first.position_id, decided_at=T0 + 2 * M15),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,8 @@ def bars(rows: Iterable[tuple[float, ...]], start: int = T0, seconds: int = M15)
     full = [row * 4 if len(row) == 1 else row for row in rows]
     columns = np.array(full, np.float64).reshape(-1, 4).T
     times = start + seconds * np.arange(len(full), dtype=np.int64)
-    return Bars(times, *(np.ascontiguousarray(column) for column in columns), np.ones(len(full)))
+    open_, high, low, close = (np.ascontiguousarray(column) for column in columns)
+    return Bars(times, open_, high, low, close, np.ones(len(full)))
 
 
 class MemorySource:
@@ -60,7 +62,7 @@ class MemorySource:
 
 
 def market(
-    series: Mapping[str | tuple[str, str], Bars],
+    series: Mapping[Any, Bars],
     *,
     currency: str = "USD",
     balance: float = 10_000,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ FX_LOT = 10_000_000
 LEAN = Path(__file__).parents[1] / "data" / "lean"
 
 
-def position(engine: Engine, direction: int = 1, lots: float = 0.1, symbol: str = "EURUSD", **stops: float) -> int:
+def position(engine: Engine, direction: int = 1, lots: float = 0.1, symbol: str = "EURUSD", **stops: Any) -> int:
     found = engine.open(symbol, direction, round(lots * FX_LOT), decided_at=engine.book.clock, **stops)
     assert isinstance(found, Fill), found
     return found.position_id

@@ -28,11 +28,11 @@ def random_walk(price: float, seed: int, volatility: float) -> Bars:
     open_ = np.concatenate([[price], close[:-1]]) * (1 + rng.choice([0, 0, 0, volatility], BARS))
     wick = price * volatility * rng.random((2, BARS))
     high, low = np.maximum(open_, close) + wick[0], np.minimum(open_, close) - wick[1]
-    columns = [column.round(5) for column in (open_, high, low, close)]
+    open_, high, low, close = (column.round(5) for column in (open_, high, low, close))
     keep = rng.random(BARS) < 0.9
     keep[0] = True
     times = T0 + M15 * np.arange(BARS, dtype=np.int64)
-    return Bars(times, *columns, np.ones(BARS))[keep]
+    return Bars(times, open_, high, low, close, np.ones(BARS))[keep]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class BundleStub:
     def __init__(self, symbol: str, **costs: Any) -> None:
         self.broker_symbol = symbol
         self.model_id = f"{symbol}_M15"
-        fields = {
+        fields: dict[str, Any] = {
             "point": 1e-5,
             "digits": 5,
             "pip_value": 10.0,
@@ -186,13 +186,15 @@ def test_pairs_convert_directly_inversely_and_over_one_other(
     currency: str, symbol: str, prices: dict[str, float], expected: Rate
 ) -> None:
     rate = rates(currency, **prices).profit_rate(contract_of(symbol), T0)
-    assert (rate.source, rate.value) == (expected.source, pytest.approx(expected.value, rel=1e-12))
+    assert rate.source == expected.source
+    assert rate.value == pytest.approx(expected.value, rel=1e-12)
 
 
 def test_without_a_pair_the_bundle_converts_and_says_so() -> None:
     contract = found(Contracts({}, [model("EURJPY", point=0.001, digits=3, pip_value=6.7)], "USD", FILE), "EURJPY")
     rate = rates().profit_rate(contract, T0)
-    assert (rate.source, rate.value) == ("bundle:pip_value", pytest.approx(0.0067))
+    assert rate.source == "bundle:pip_value"
+    assert rate.value == pytest.approx(0.0067)
     stale = rates(USDJPY=150.0).profit_rate(contract, T0 + 30 * 86400)
     assert stale.source == "bundle:pip_value", "a price of last month is no rate"
 
