@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from oracle_batch.bundle.check import BundleReport
     from oracle_batch.bundle.model import Model, TrainingCosts
 
-models_app = typer.Typer(help="Model bundles: list, check, add.", no_args_is_help=True)
+models_app = typer.Typer(help="Model bundles: list, check, add.", no_args_is_help=True, rich_markup_mode=None)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 _COSTS: Final = ("spread_points", "slippage_points", "commission_per_lot", "point", "digits", "pip_value", "lot_sizes")
