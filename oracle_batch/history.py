@@ -75,7 +75,7 @@ def merge(stored: Bars, official: Bars, symbol: str, timeframe: str) -> Merged:
             fix=f"check the feed, then run `oracle-batch warmup {symbol}`",
         )
     lost_or_late = np.setxor1d(old.time, known.time, assume_unique=True)
-    revised = np.union1d(changed, lost_or_late)
+    revised = np.sort(np.concatenate([changed, lost_or_late]))  # no common element: union1d would import numpy.ma
     before, after = stored[stored.time < first], stored[stored.time > last]
     bars = Bars(
         *(
