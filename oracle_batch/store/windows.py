@@ -98,10 +98,19 @@ def _read(data: bytes, path: Path, fix: str) -> pyarrow.Table:
                 if found.get(field.name) != str(field.type):
                     why = f"is {found.get(field.name, 'missing')}, not {field.type}"
                     raise StateError(why, file=path, field=field.name, fix=fix)
-            return file.read(columns=list(FIELDS), use_threads=False)
+            table = file.read(columns=list(FIELDS), use_threads=False)
+            if {table.num_rows, file.metadata.num_rows, *_value_counts(file.metadata)} != {file.metadata.num_rows}:
+                raise StateError("its columns and its footer count different rows", file=path, fix=fix)
+            return table
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StateError(f"is no readable Parquet file: {reason}", file=path, fix=fix) from error
+
+
+def _value_counts(metadata: pyarrow.parquet.FileMetaData) -> list[int]:
+    """Values by column, over all row groups: the footer has no checksum, so its counts are compared."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    return [sum(group.column(index).num_values for group in groups) for index in range(metadata.num_columns)]
 
 
 def _bars(table: pyarrow.Table, path: Path, fix: str) -> Bars:

@@ -138,4 +138,4 @@ def test_one_wrong_byte_is_never_read_as_another_record(
     except StateError:
         return
     assert found == records[: len(found)]
-    assert len(found) >= len(records) - 1, "at most the last line was taken for torn"
+    assert len(found) >= len(records) - 2, "only the last line was taken for torn, or two whose newline was hit"
