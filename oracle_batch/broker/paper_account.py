@@ -11,7 +11,7 @@ from oracle_batch.config.settings import PaperSettings
 from oracle_batch.errors import StateError
 from oracle_batch.market.book import SCHEMA, Book, new_book
 from oracle_batch.store.documents import split_path
-from oracle_batch.store.files import replace_atomically
+from oracle_batch.store.files import read_bytes, replace_atomically, state_error
 
 _FIX: Final = "restore the file, or remove it to start a new paper account"
 
@@ -26,14 +26,11 @@ def load_book(path: Path, account: str, settings: PaperSettings, now: float) -> 
     Balance and currency of the settings make a new account; the leverage is the one set now.
 
     Raises:
-        StateError: unreadable, damaged, of a newer schema, of another account or currency. The file stays as it is.
+        StateError: unreadable, writable by everybody, damaged, of a newer schema, of another account or currency. The file stays as it is.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    data = read_bytes(path)
+    if data is None:
         return new_book(account, settings.currency, settings.balance, settings.leverage, clock=now)
-    except OSError as error:
-        raise StateError(f"cannot be read: {error.strerror}", file=path, fix="give this user access") from error
     book = _decode(data, path)
     if book.account != account:
         raise StateError(f"is the account {book.account!r}, not {account!r}", file=path, field="account", fix=_FIX)
@@ -57,7 +54,10 @@ def save_book(path: Path, book: Book) -> None:
     Raises:
         StateError: the system refused; the old file is whole.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise state_error(error, path.parent, "make the folder") from error
     replace_atomically(path, msgspec.json.encode(book) + b"\n")
 
 

@@ -65,7 +65,8 @@ def _entry(symbol: str, raw: Any, path: Path) -> SymbolSettings:
     try:
         entry = msgspec.convert(raw, SymbolSettings)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{error}", file=path, field=symbol, fix="see the keys in the documentation") from error
+        keys = ", ".join(SymbolSettings.__struct_fields__)
+        raise ConfigError(f"{error}", file=path, field=symbol, fix=f"the keys are {keys}") from error
     for key, (low, high) in _LIMITS.items():
         value = getattr(entry, key)
         if value is not None and not low <= value <= high:

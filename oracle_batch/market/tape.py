@@ -121,8 +121,8 @@ class Tape:
             start = self.source.at_or_after(symbol, timeframe, at)
             if start is not None and start <= at + HORIZON_S and (found is None or start < found[0]):
                 found = (start, timeframe)
-            if found is not None and found[0] < at + TIMEFRAME_SECONDS[timeframe]:
-                break
+            if found is not None and found[0] < at + TIMEFRAME_SECONDS[found[1]]:
+                break  # no slot of a finer grid lies before it, so none of a coarser one does
         if found is None:
             return None
         start, timeframe = found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -370,3 +371,50 @@ def test_a_file_full_of_deals_is_small_and_quick(tmp_path: Path) -> None:
     assert desk.state.stat().st_size < 1_000_000
     assert paper_account.load_book(desk.state, "paper", PaperSettings(), T0) == full
     assert ack.status == "OK"
+
+
+def test_a_file_that_everybody_may_write_is_not_trusted(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    run(desk.session().execute([opening()], let))
+    desk.state.chmod(0o666)
+    with pytest.raises(StateError, match="chmod 600"):
+        desk.session()
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_a_crash_at_any_step_of_the_writing_leaves_all_of_a_burst_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    desk = Desk(tmp_path)
+    (first,) = run(desk.session().execute([opening()], let))
+    assert first.position_id is not None
+    calls = 0
+
+    def counted(call: Any) -> Any:
+        def wrapper(*args: Any, **more: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == step + 1:
+                raise Crash
+            return call(*args, **more)
+
+        return wrapper
+
+    broker = desk.session()
+    legs: list[Intent] = [closing(first.position_id), opening(2), opening(3, "GBPUSD")]
+    with monkeypatch.context() as patch:
+        for name in ("open", "write", "fsync", "replace"):
+            patch.setattr(os, name, counted(getattr(os, name)))
+        try:
+            run(broker.execute(legs, let))
+            assert calls <= step, "every step was tried"
+        except Crash:
+            pass
+    after = desk.session()
+    held = [position.position_id for position in run(after.positions())]
+    deals = [deal.closing for deal in run(after.deals(0))]
+    assert (held, deals) in [([1], [False]), ([2, 3], [False, True, False, False])]
