@@ -26,7 +26,8 @@ def load_book(path: Path, account: str, settings: PaperSettings, now: float) -> 
     Balance and currency of the settings make a new account; the leverage is the one set now.
 
     Raises:
-        StateError: unreadable, writable by everybody, damaged, of a newer schema, of another account or currency. The file stays as it is.
+        StateError: unreadable, writable by everybody, damaged, of a newer schema, of another account or currency.
+            The file stays as it is.
     """
     data = read_bytes(path)
     if data is None:
