@@ -27,7 +27,7 @@ EVERY_KIND: list[Record] = [
     OpenIntent("ob-2", "EURUSD_M15", "EURUSD", -1, 1, 300000, "oracle:EURUSD_M15", "O|2.0", 1.77e9, 1.77e9 + 60, 12345),
     CloseIntent("oc-1", "EURUSD_M15", "EURUSD", 12345, 300000, 1.77e9),
     AckRecord.of(ACK, "EURUSD_M15", "ACK|EURUSD|LONG_WEAK|OK|T:12345|P:1.08542|SLIP:0.00003"),
-    Fill("EURUSD_M15", DEAL, "bundle pip_value"),
+    Fill("EURUSD_M15", DEAL),
     Close("EURUSD_M15", 12345, -9.87, -0.2, "stop_loss", "CLOSED|EURUSD|12345|-9.87|SL"),
     Event("bar_revised", "EURUSD_M15", {"field": "close", "old": 1.1, "new": [1.2, None]}),
 ]

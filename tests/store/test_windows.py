@@ -161,7 +161,7 @@ def test_a_bad_bar_is_never_written() -> None:
 
 
 def test_a_truncated_file_is_refused_at_every_length(tmp_path: Path) -> None:
-    whole = windows.encode(Window(bars(20), "paper"), "EURUSD", "M15")
+    whole = windows.encode(Window(bars(5), "paper"), "EURUSD", "M15")
     for length in range(len(whole)):
         path = stored(tmp_path / "w.parquet", whole[:length])
         with pytest.raises(StateError, match="is no readable Parquet file") as caught:
@@ -181,6 +181,24 @@ def test_one_wrong_byte_changes_no_price_unnoticed(folder: Path, at: int, mask: 
         return
     assert found is not None
     assert found.bars.equals(source)
+
+
+def test_a_footer_that_counts_fewer_rows_drops_no_bar_unnoticed(tmp_path: Path) -> None:
+    source = bars(20)
+    whole = windows.encode(Window(source, "paper"), "EURUSD", "M15")
+    twenty, eighteen = 40, 36  # zigzag varints
+    refused = 0
+    for at in range(len(whole) - 1500, len(whole)):
+        if whole[at] == twenty:
+            path = stored(tmp_path / "w.parquet", whole[:at] + bytes([eighteen]) + whole[at + 1 :])
+            try:
+                found = windows.load(path, "EURUSD", "M15")
+            except StateError:
+                refused += 1
+                continue
+            assert found is not None
+            assert found.bars.equals(source)
+    assert refused
 
 
 @given(data=st.binary(max_size=300))
