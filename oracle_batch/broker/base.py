@@ -76,7 +76,8 @@ class Position:
 class Deal:
     """One fill. For a closing deal ``profit`` is the gross result; money is in the account currency.
 
-    ``direction`` is the side of the deal (1 bought, -1 sold); ``reason`` says what caused a closing deal.
+    ``direction`` is the side of the deal (1 bought, -1 sold); ``reason`` says what caused a closing deal;
+    ``conversion`` where the rate into the account currency came from, as far as the broker tells.
     """
 
     deal_id: int
@@ -93,6 +94,7 @@ class Deal:
     reason: CloseReason
     profit: float
     commission: float
+    conversion: str = ""
 
 
 @dataclass(frozen=True, slots=True)

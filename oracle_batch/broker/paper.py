@@ -30,7 +30,6 @@ from oracle_batch.market.book import Book, BookedDeal, OpenPosition, to_money
 from oracle_batch.market.engine import Engine
 from oracle_batch.market.feed import Feed
 from oracle_batch.market.fills import Fill, Refusal
-from oracle_batch.market.rates import Rate
 from oracle_batch.market.spec_file import SymbolSettings
 from oracle_batch.market.specs import Contracts
 from oracle_batch.market.tape import Tape
@@ -70,8 +69,6 @@ class PaperBroker:
         self._clock = clock
         self._dry_run = dry_run
         self._engine: Engine | None = None
-        self.conversions: dict[str, Rate] = {}
-        """By symbol the conversion rate that its last deal used, and where it came from."""
 
     @property
     def problems(self) -> dict[str, str]:
@@ -228,7 +225,6 @@ class PaperBroker:
             _log.warning("paper: %s refused: %s: %s", intent.intent_id, found.code, found.text)
             return Ack(intent.intent_id, "FAIL", found.code)
         deals = tuple(_deal(deal, engine.book.money_digits) for deal in found.deals)
-        self.conversions |= {deal.symbol: Rate(deal.rate, deal.rate_source) for deal in found.deals}
         return Ack(intent.intent_id, "OK", None, found.position_id, found.price, found.slippage, deals)
 
     def _note(self, symbol: str, error: OracleBatchError) -> None:
@@ -280,4 +276,5 @@ def _deal(deal: BookedDeal, money_digits: int) -> Deal:
         reason=deal.reason,
         profit=to_money(deal.profit, money_digits),
         commission=to_money(deal.commission, money_digits),
+        conversion=deal.rate_source,
     )

@@ -47,11 +47,10 @@ class AckRecord(_Record, frozen=True):
 
 
 class Fill(_Record, frozen=True):
-    """One deal of a model. ``conversion`` says where the rate into the account currency came from."""
+    """One deal of a model."""
 
     model: str
     deal: Deal
-    conversion: str | None = None
 
 
 class Close(_Record, frozen=True):

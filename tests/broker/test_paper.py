@@ -269,8 +269,8 @@ def test_a_burst_that_cannot_be_written_has_not_happened(tmp_path: Path, monkeyp
 def test_the_conversion_used_is_told(tmp_path: Path) -> None:
     desk = Desk(tmp_path, {"EURGBP": bars([(0.85,)] * 3), "GBPUSD": bars([(1.25,)] * 3)})
     broker = desk.session()
-    run(broker.execute([opening(1, "EURGBP")], let))
-    assert (broker.conversions["EURGBP"].value, broker.conversions["EURGBP"].source) == (1.25, "pair:GBPUSD")
+    (ack,) = run(broker.execute([opening(1, "EURGBP")], let))
+    assert ack.deals[0].conversion == "pair:GBPUSD"
     assert desk.saved()["deals"][0]["rate_source"] == "pair:GBPUSD"
 
 
