@@ -14,7 +14,8 @@ def run(ctx: typer.Context) -> None:
     from oracle_batch.scheduler import serve
 
     session: Session = ctx.obj
+    workspace = session.existing_workspace()
     session.settings()  # a wrong configuration is told now, not at the next bar close
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     extra = [] if session.config_file is None else ["--config", str(session.config_file)]
-    serve(session.home, session.workspace.models, extra)
+    serve(session.home, workspace.models, extra)

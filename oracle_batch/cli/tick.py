@@ -11,8 +11,10 @@ from oracle_batch.cli.session import Session, clock_of, print_json
 from oracle_batch.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from oracle_batch.clock import Clock
     from oracle_batch.config import Settings
     from oracle_batch.report import TickReport
+    from oracle_batch.store.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +34,10 @@ def tick(
         if value is not None:
             raise UsageError("is not available yet", field=option, fix="leave it out")
     session: Session = ctx.obj
+    frozen = clock_of(now)
+    workspace = session.existing_workspace()
     settings = _selected(session.settings(), account)
-    report = _run(session, settings, now, dry_run=dry_run)
+    report = _run(workspace, settings, frozen, dry_run=dry_run)
     from oracle_batch.tick import problems
 
     for problem in problems(report):
@@ -46,15 +50,14 @@ def tick(
         raise typer.Exit(report.exit_code)
 
 
-def _run(session: Session, settings: Settings, now: str | None, *, dry_run: bool) -> TickReport:
+def _run(workspace: Workspace, settings: Settings, clock: Clock, *, dry_run: bool) -> TickReport:
     import asyncio
 
     from oracle_batch.store.lock import hold
     from oracle_batch.tick import Job
     from oracle_batch.tick import tick as run_tick
 
-    workspace = session.workspace
-    job = Job(workspace, settings, clock_of(now), dry_run)
+    job = Job(workspace, settings, clock, dry_run)
     if dry_run:
         return asyncio.run(run_tick(job))
     workspace.ensure()
