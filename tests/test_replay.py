@@ -59,9 +59,9 @@ def write_csv(bars: Bars, path: Path) -> Path:
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command as an operator types it, in a folder without a workspace."""
+    """The command as an operator types it."""
     line = [sys.executable, "-m", "oracle_batch", "replay", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
 def spoilt(bars: Bars, field: str, row: int, value: float) -> Bars:

@@ -21,7 +21,7 @@ from oracle_batch.bars import Bars
 from oracle_batch.brain.decide import Brain, Decision, replay, stack_windows
 from oracle_batch.brain.twin import FLAT, TwinState, step
 from oracle_batch.bundle.compiled import load_model
-from oracle_batch.bundle.model import Model
+from oracle_batch.bundle.model import Decoding, Model, ObservationPnl
 from oracle_batch.types import ACTIONS, WINDOW
 from tests.brain.markets import invented, market
 from tests.bundle.build import make_bundle
@@ -148,7 +148,7 @@ def test_a_replay_is_as_many_single_decisions(index: int) -> None:
 
 
 @pytest.mark.parametrize("decoding", DECODINGS)
-def test_a_long_replay_is_as_many_single_decisions(decoding: str) -> None:
+def test_a_long_replay_is_as_many_single_decisions(decoding: Decoding) -> None:
     """Longer than the chunks that a replay works in."""
     model = with_(models()[1], decoding=decoding)
     bars = market("EURUSD")[-(WINDOW + 1199) :]
@@ -179,7 +179,7 @@ def test_a_replay_in_pieces_is_the_whole(index: int, cuts: list[int], seed: int)
 
 
 @pytest.mark.parametrize("observation_pnl", ["previous", "current"])
-def test_the_observation_sees_the_twin_before_its_bar(observation_pnl: str) -> None:
+def test_the_observation_sees_the_twin_before_its_bar(observation_pnl: ObservationPnl) -> None:
     """Floating profit as the previous bar left it, or marked at this bar's close first; never after the action."""
     model = with_(models()[1], observation_pnl=observation_pnl)
     bars = market("EURUSD")[-(WINDOW + 299) :]
