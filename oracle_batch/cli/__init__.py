@@ -52,7 +52,7 @@ def options(
 ) -> None:
     """Options that every command understands, before or after its name."""
     set_up_log(log_level or "info", log_format)
-    ctx.obj = Session(home, config, log_level)
+    ctx.obj = Session(home, config, log_level, log_format)
 
 
 def hoist(arguments: Sequence[str]) -> list[str]:
@@ -69,7 +69,9 @@ def hoist(arguments: Sequence[str]) -> list[str]:
         if argument == "--":
             rest += arguments[position:]
             break
-        if argument in GLOBAL_OPTIONS and position + 1 < len(arguments):
+        if argument in GLOBAL_OPTIONS:
+            if position + 1 == len(arguments):
+                return [*ahead, argument]  # its value is missing, which is all there is to say
             ahead += arguments[position : position + 2]
             position += 1
         elif argument.partition("=")[0] in GLOBAL_OPTIONS:

@@ -32,6 +32,7 @@ class Session:
     home: Path
     config_file: Path | None = None
     log_level: LogLevel | None = None
+    log_format: LogFormat = "text"
 
     @property
     def workspace(self) -> Workspace:
