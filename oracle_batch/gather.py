@@ -11,7 +11,7 @@ from oracle_batch.bars import Bars
 from oracle_batch.broker.base import Broker
 from oracle_batch.bundle.model import Model
 from oracle_batch.errors import NeedsWarmup
-from oracle_batch.history import OVERLAP_BARS, may_have_closed, merge
+from oracle_batch.history import OVERLAP_BARS, may_have_closed, merge, newest_closed
 from oracle_batch.store import twins, windows
 from oracle_batch.store.twins import TwinFile
 from oracle_batch.store.windows import Window
@@ -56,6 +56,18 @@ def may_be_due(stored: Stored, now: float) -> bool:
     """Whether a bar can have closed that this model's twin has not seen."""
     last = stored.twin.state.bar_time if stored.twin is not None else 0
     return may_have_closed(stored.model.timeframe, last, now)
+
+
+def just_closed_is_missing(fresh: Fresh, now: float) -> bool:
+    """Whether the feed has everything but the bar that has just closed, which may only be a moment late.
+
+    A longer gap is a break of the market, and the grids of H4 and D1 are the broker's: neither is waited for.
+    """
+    timeframe = fresh.model.timeframe
+    seconds = TIMEFRAME_SECONDS[timeframe]
+    if seconds > 3600 or not len(fresh.bars):
+        return False
+    return int(fresh.bars.time[-1]) == newest_closed(timeframe, now) - seconds
 
 
 async def refresh(broker: Broker, stored: Stored, now: float, revised_before: Collection[int] = ()) -> Fresh:

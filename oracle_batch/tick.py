@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -42,15 +43,18 @@ from oracle_batch.think import Fresh, Thought, chart, think, warming_up
 
 _log = logging.getLogger(__name__)
 
+POLL_EVERY_S = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one tick is asked to do."""
+    """What one tick is asked to do. ``bar_poll_s``: how long to ask again for a bar that has just closed."""
 
     workspace: Workspace
     settings: Settings
     clock: Clock
     dry_run: bool = False
+    bar_poll_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -128,17 +132,22 @@ async def _gather(job: Job, world: _Gathered) -> None:
             world.stored[name] = gathering.load(workspace, model, source)
     due = [stored for stored in world.stored.values() if gathering.may_be_due(stored, world.now)]
     for stored, result in zip(
-        due, await asyncio.gather(*(_refresh(stored, world, feed) for stored in due)), strict=True
+        due, await asyncio.gather(*(_refresh(job, stored, world, feed) for stored in due)), strict=True
     ):
         if result is not None:
             _sort_in(stored, result, world)
 
 
-async def _refresh(stored: gathering.Stored, world: _Gathered, feed: Broker) -> Fresh | None:
+async def _refresh(job: Job, stored: gathering.Stored, world: _Gathered, feed: Broker) -> Fresh | None:
     name = stored.model.model_id
     with _Isolated(name, world):
         revised = [bar_time for model, bar_time in world.desks[0].recovery.revised if model == name]
-        return await gathering.refresh(feed, stored, world.now, revised)
+        until = time.monotonic() + job.bar_poll_s
+        fresh = await gathering.refresh(feed, stored, world.now, revised)
+        while gathering.just_closed_is_missing(fresh, world.now) and time.monotonic() < until:
+            await asyncio.sleep(POLL_EVERY_S)
+            fresh = await gathering.refresh(feed, stored, world.now, revised)
+        return fresh
     return None
 
 

@@ -53,11 +53,13 @@ def tick(
 def _run(workspace: Workspace, settings: Settings, clock: Clock, *, dry_run: bool) -> TickReport:
     import asyncio
 
+    from oracle_batch.clock import SystemClock
     from oracle_batch.store.lock import hold
     from oracle_batch.tick import Job
     from oracle_batch.tick import tick as run_tick
 
-    job = Job(workspace, settings, clock, dry_run)
+    poll_s = settings.tick.bar_poll_s if isinstance(clock, SystemClock) else 0.0  # a frozen clock waits for nothing
+    job = Job(workspace, settings, clock, dry_run, poll_s)
     if dry_run:
         return asyncio.run(run_tick(job))
     workspace.ensure()
