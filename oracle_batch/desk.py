@@ -108,7 +108,7 @@ class Desk:
         books = await self._fold(tail, open_ids)
         await self._note_ends(books, open_ids)
         self._adopt(books, open_ids)
-        self.executor = with_(self.executor, models=books)
+        self.executor = with_(self.executor, models=books, journal=tail.end)
 
     async def _fold(self, tail: Tail, open_ids: frozenset[int]) -> dict[str, ModelBooks]:
         damaged = self.executor.damaged

@@ -7,8 +7,10 @@ signals down as words: ``lab.add("EURUSD", "M15", "W L1 L1 W")``.
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import json
+import shutil
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,6 +98,14 @@ class Lab:
         self.workspace.ensure()
         self.entries: dict[str, Any] = {}
         self.bars: dict[str, Bars] = {}
+
+    def copy(self, folder: Path) -> Lab:
+        """The same workspace in another folder, from here on on its own."""
+        shutil.copytree(self.workspace.home, folder)
+        twin = copy.copy(self)
+        twin.workspace, twin.data, twin.clock = Workspace(folder), folder / "data", FrozenClock(self.clock.instant)
+        twin.bars, twin.entries = dict(self.bars), dict(self.entries)
+        return twin
 
     # what stands in the folders
 
