@@ -16,12 +16,14 @@ def test_pause_stops_entries_until_resume(warm: Cli) -> None:
     assert not (warm.home / "state" / "PAUSED").exists()
 
 
-def test_a_paused_model_still_closes(traded: Cli) -> None:
-    traded("pause")
-    for name in ("EURUSD",):
-        assert name in traded("status").out
-    held = traded("status", "--json").json["accounts"]["paper"]["models"][MODEL]
-    assert held["position_id"] is not None
+def test_a_paused_model_still_closes(warm: Cli) -> None:
+    warm("tick", "--now", TICKS[0])
+    warm("pause")
+    outcome = warm("tick", "--json", "--now", TICKS[1]).json["models"][MODEL]
+    assert (outcome["decision"], outcome["ack"], outcome["reason"]) == ("CLOSE_OPEN", "SKIP", "PAUSED")
+    account = warm("status", "--json").json["accounts"]["paper"]
+    assert account["models"][MODEL]["real"] == "FLAT"
+    assert account["models"][MODEL]["waiting"] == "missed"
 
 
 def test_pause_works_before_the_first_tick(fresh: Cli) -> None:
