@@ -52,8 +52,8 @@ def test_decisions_are_numbered_without_gaps() -> None:
     "wish",
     [
         "WebSocket", "polls", "~45 indicators", "80–100 features", "65 features", "smart order routing", "GUI",
-        "ProfitDLL", "NT8", "TimesNet", "XGBoost", "Supabase", "TradingState", "VPM", "order book", "swap file", "gc.collect",
-        "Poetry", "YAML", "pydantic", "SQLite", "Redis", "chrony", "MockConnector", "OAuth2", "pandas",
+        "ProfitDLL", "NT8", "TimesNet", "XGBoost", "Supabase", "TradingState", "VPM", "order book", "swap file",
+        "gc.collect", "Poetry", "YAML", "pydantic", "SQLite", "Redis", "chrony", "MockConnector", "OAuth2", "pandas",
         "drift report", "threads", "synthetic", "WDO", "dashboard", "CircularBuffer", "heartbeat",
     ],
 )  # fmt: skip

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -50,6 +54,19 @@ def test_the_samples_are_found_in_an_install(tmp_path: Path, monkeypatch: pytest
     share.parent.mkdir()
     share.symlink_to(ROOT)
     assert demo.samples() == share
+
+
+def test_a_wheel_brings_the_samples(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "LICENSE", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("oracle_batch", "config", "data", "models"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    program = "from setuptools import build_meta; build_meta.build_wheel('dist')"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True)
+    (wheel,) = (tmp_path / "dist").iterdir()
+    packed = {name.partition(".data/data/share/oracle-batch/")[2] for name in zipfile.ZipFile(wheel).namelist()}
+    wanted = {f"models/{name}.zip" for name in demo.SYMBOLS} | {f"data/{name}.parquet" for name in demo.SYMBOLS}
+    assert packed >= wanted | {"config/oracle.toml", "data/LICENSE-forex-agent.txt", "data/SOURCES.md"}
 
 
 def test_the_samples_stay_small_and_keep_their_notice() -> None:
