@@ -87,7 +87,7 @@ def assert_same(one: Decision, other: Decision) -> None:
     assert bits(one.twin) == bits(other.twin)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.data())
 def test_a_crowd_decides_as_each_model_alone(data: st.DataObject) -> None:
     crowd = data.draw(st.lists(st.integers(0, len(models()) - 1), min_size=1, max_size=30))
@@ -161,7 +161,7 @@ def test_a_long_replay_is_as_many_single_decisions(decoding: Decoding) -> None:
     assert len(set(result.actions)) > 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 11), st.lists(st.integers(1, 119), max_size=4), st.integers(0, 1000))
 def test_a_replay_in_pieces_is_the_whole(index: int, cuts: list[int], seed: int) -> None:
     count, model = 120, models()[index]

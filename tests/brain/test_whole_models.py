@@ -24,7 +24,7 @@ torch = pytest.importorskip("torch")
 sb3 = pytest.importorskip("stable_baselines3")
 gymnasium = pytest.importorskip("gymnasium")
 hmmlearn = pytest.importorskip("hmmlearn.hmm")
-DECIDED = 50
+DECIDED = 40
 
 
 @dataclass(frozen=True)
