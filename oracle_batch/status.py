@@ -111,7 +111,8 @@ class Status:
             if account.problem:
                 lines.append(f"{name}: {account.problem}")
             lines += [f"{model}: {one.problem}" for model, one in account.models.items() if one.problem]
-        return [*dict.fromkeys(lines), *self.notes]
+        lines = list(dict.fromkeys(lines))
+        return lines + [note for note in self.notes if not any(line.endswith(note) for line in lines)]
 
     def to_json(self) -> dict[str, Any]:
         return {

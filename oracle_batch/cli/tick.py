@@ -45,7 +45,7 @@ def tick(
     if as_json:
         print_json(report.to_json())
     else:
-        _summarise(report)
+        _summarise(report, dry_run=dry_run)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 
@@ -81,11 +81,15 @@ def _selected(settings: Settings, account: str | None) -> Settings:
     return with_(settings, accounts=chosen)
 
 
-def _summarise(report: TickReport) -> None:
+def _summarise(report: TickReport, *, dry_run: bool) -> None:
     for name, account in report.accounts.items():
         for model, one in account.models.items():
+            if one.error:
+                continue  # told before
             row = one.to_json()
-            words = [row[key] or "-" for key in ("signal", "decision", "ack", "reason")]
-            _log.info("%s %s", f"{name}: {model}", " ".join(words))
+            words = dict.fromkeys(row[key] for key in ("signal", "decision", "ack", "reason") if row[key])
+            _log.info("%s: %s %s", name, model, " ".join(words))
         if not account.models and account.error is None:
             _log.info("%s: nothing due", name)
+    if dry_run:
+        _log.info("dry run: nothing was sent, nothing was written")

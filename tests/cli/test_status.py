@@ -126,6 +126,14 @@ def test_it_fits_a_narrow_terminal(traded: Cli, monkeypatch: pytest.MonkeyPatch)
     assert "yes" in row(out)
 
 
+def test_a_problem_is_told_once(traded: Cli) -> None:
+    path = traded.home / "config" / "executor_symbols.json"
+    path.write_text('{"EURUSD": {"enabled": "yes"}}', encoding="utf-8")
+    traded("tick", "--now", "2026-07-24T08:30:01Z")
+    assert traded("status").out.count("EURUSD.enabled: expected `bool`") == 1
+    assert traded("status", "--json").json["accounts"]["paper"]["models"][MODEL]["enabled"] is None
+
+
 def test_a_problem_with_brackets_is_no_markup(traded: Cli) -> None:
     (traded.home / "models" / "[red]X_H1.zip").write_bytes(b"x")
     assert "[red]X_H1" in traded("status").out
