@@ -334,9 +334,8 @@ class Desk:
         """Note that a model has no decision."""
         bar_time = thought.bar_time if thought else None
         self.outcomes[name] = Outcome(bar_time=bar_time, reason=_code(error), error=str(error))
-        if name in self.executor.models:
-            last = LastOutcome(bar_time or 0, error=str(error), reason=_code(error))
-            self._book(name, with_(self.executor.models[name], last=last))
+        last = LastOutcome(bar_time or 0, error=str(error), reason=_code(error))
+        self._book(name, with_(self.books(name), last=last))
         self.after_send.append(Event("model_failed", name, {"error": str(error)}))
 
     def outcome(self) -> AccountOutcome:

@@ -195,7 +195,7 @@ def _symbol_settings(job: Job, models: Mapping[str, Model]) -> dict[str, SymbolS
             missing.append(model.symbol)
         found[name] = entry or SymbolSettings()
         if entry is not None and entry.enabled and (later := not_yet_effective(entry)):
-            _log.info("%s: %s: not in effect in this release: %s", path, name, ", ".join(later))
+            _log.debug("%s: %s: not in effect in this release: %s", path, name, ", ".join(later))
     if missing and not job.dry_run:
         data = created_defaults(read_bytes(path), missing, file=path)
         if data is not None:
