@@ -347,6 +347,11 @@ class Desk:
         failed = any(one.error or one.ack == "UNKNOWN" for one in self.outcomes.values())
         return AccountOutcome(dict(sorted(self.outcomes.items())), len(foreign), None, 1 if failed else 0)
 
+    @property
+    def failed(self) -> set[str]:
+        """Models that have no decision because something is wrong."""
+        return {name for name, one in self.outcomes.items() if one.error}
+
     def books(self, name: str) -> ModelBooks:
         """A model's books as they are now; empty ones if it has none."""
         return self.executor.models.get(name, ModelBooks())

@@ -93,7 +93,7 @@ async def tick(job: Job) -> TickReport:
                 desk.fail(name, error)
             desk.plan(thoughts, world.now)
             unattended.retry_pending(desk, world.now)
-            await unattended.close_blind(desk, {*world.failed, *world.warming}, world.now)
+            await unattended.close_blind(desk, {*desk.failed, *world.warming}, world.now)
         timing.lap("plan")
         for desk in world.desks:
             desk.journal_intents()
