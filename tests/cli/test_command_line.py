@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -159,3 +161,15 @@ def test_an_interrupted_demo_leaves_nothing_behind(number: int, code: int, tmp_p
     assert "Traceback" not in err
     assert ("interrupted" in err) is (number == signal.SIGINT)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_ends_without_taking_the_interpreter_apart() -> None:
+    program = (
+        "import atexit, sys; from oracle_batch.cli import main\n"
+        "atexit.register(lambda: print('taken apart', file=sys.stderr))\n"
+        "print('out', end=''); main(['status', '--home', '/nowhere'])"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (78, "out")
+    assert "no such folder" in ran.stderr
+    assert "taken apart" not in ran.stderr
