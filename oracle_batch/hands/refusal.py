@@ -1,0 +1,68 @@
+"""Why something is not done: a stable code and the numbers that were seen. docs/reason-codes.md explains each code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Code = Literal[
+    "BLACKOUT",
+    "BREAK_AHEAD",
+    "CONSECUTIVE_LOSSES_ACCOUNT",
+    "CONSECUTIVE_LOSSES_MODEL",
+    "EXPOSURE_CURRENCY",
+    "EXPOSURE_CURRENCY_GROSS",
+    "EXPOSURE_SYMBOL",
+    "EXPOSURE_SYMBOL_GROSS",
+    "FREE_MARGIN",
+    "LOSS_BUDGET",
+    "LOW_PROFIT",
+    "MARKET_CLOSED",
+    "MAX_OPEN_POSITIONS",
+    "MAX_TRADES_DAY",
+    "NEWS",
+    "NEWS_CALENDAR_ENDS",
+    "OPPOSITE_ACROSS_ACCOUNTS",
+    "PROFIT_TARGET",
+    "SPREAD",
+    "SPREAD_ABOVE_MEDIAN",
+    "STALE_DATA",
+    "STOPLOSS_GUARD",
+    "SYNTHETIC_DATA",
+    "TRADE_REQUESTS_DAY",
+    "TRADING_HOURS",
+    "UNKNOWN_CURRENCIES",
+    "UNKNOWN_DATA_SOURCE",
+    "UNKNOWN_EQUITY",
+    "UNKNOWN_EXPOSURE",
+    "UNKNOWN_LOSS_BUDGET",
+    "UNKNOWN_MARGIN",
+    "UNKNOWN_NEWS",
+    "UNKNOWN_OTHER_ACCOUNTS",
+    "UNKNOWN_POSSIBLE_LOSS",
+    "UNKNOWN_QUOTE",
+    "UNKNOWN_SCHEDULE",
+    "UNKNOWN_SPREAD",
+    "UNKNOWN_SPREAD_MEDIAN",
+    "UNKNOWN_TRADE_HISTORY",
+]
+Number = float | int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an entry is refused, or an action is due or deferred. ``numbers`` are for the journal; None is unknown."""
+
+    code: Code
+    numbers: Mapping[str, Number]
+
+
+def known(*values: float | None) -> bool:
+    """Whether all values are there and finite.
+
+    >>> known(1.0, 0), known(None), known(float("nan"))
+    (True, False, False)
+    """
+    return all(value is not None and math.isfinite(value) for value in values)
