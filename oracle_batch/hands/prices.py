@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from functools import lru_cache
 from typing import Final
 
 RELATIVE_DIGITS: Final = 5
 """Relative prices of the broker are integers in 1/100000, whatever the symbol's digits."""
+RELATIVE_SCALE: Final = 10**RELATIVE_DIGITS
 _DUSTLESS: Final = Context(prec=12)
 """Quotients keep 12 digits: a rate that was computed as 1/price carries binary dust further down, and a distance of
 exactly 15.51 must not become 15.50 because of it."""
 
 
+@lru_cache(maxsize=1024)  # rates, balances and settings come again for every model of a tick
 def exact(value: float) -> Decimal:
     """The decimal number that a float is printed as: 0.1 is one tenth."""
     return Decimal(repr(float(value)))
 
 
+@lru_cache(maxsize=16)
 def grid(digits: int) -> Decimal:
     """The price step of a symbol with these digits.
 
@@ -47,4 +51,4 @@ def relative(price_distance: Decimal) -> int:
     >>> relative(Decimal("0.012"))
     1200
     """
-    return int(price_distance.scaleb(RELATIVE_DIGITS))
+    return int(price_distance * RELATIVE_SCALE)

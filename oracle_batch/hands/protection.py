@@ -21,13 +21,13 @@ Which way things are rounded, and what is refused:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from math import isfinite
 from typing import Final, Literal, Protocol
 
 from oracle_batch.broker.base import SymbolSpec
-from oracle_batch.hands.prices import RELATIVE_DIGITS, distance, down, exact, grid, relative, up
+from oracle_batch.hands.prices import RELATIVE_DIGITS, RELATIVE_SCALE, distance, down, exact, grid, relative, up
 from oracle_batch.hands.sizing import VolumeReason, VolumeRefusedError, risk_volume_cents, volume_cents
 
 StopTrigger = Literal["trade", "opposite", "double_trade", "double_opposite"]
@@ -167,8 +167,8 @@ def initial(
 
     ``entry_price`` is the quote that the order would meet, ``atr`` the average true range as a price distance.
     """
-    found = _distances(settings, terms, direction, volume_cents, atr, entry_price)
-    return found if isinstance(found, ProtectionRefused) else _limited(found, settings, terms, volume_cents, balance)
+    found = _asked_for(settings, terms, direction, volume_cents, atr, entry_price)
+    return found if isinstance(found, ProtectionRefused) else _limited(*found, settings, terms, volume_cents, balance)
 
 
 def sized(
@@ -190,19 +190,19 @@ def sized(
     """
     try:
         fixed = volume_cents(lots, terms.spec)
-        found = _distances(settings, terms, direction, fixed, atr, entry_price)
+        found = _asked_for(settings, terms, direction, fixed, atr, entry_price)
         if isinstance(found, ProtectionRefused):
             return found
+        stop, target = found
         volume = fixed
         if risk_per_trade_pct > 0:
-            if found.stop is None:
+            if stop is None:
                 return ProtectionRefused("REQUIRE_STOP", {"risk_per_trade_pct": risk_per_trade_pct})
-            beyond = _beyond(terms, settings.stop_trigger_method)
-            exit_distance = float(exact(found.stop) + beyond)
+            exit_distance = float(stop + _beyond(terms, settings.stop_trigger_method))
             volume = risk_volume_cents(risk_per_trade_pct, equity, exit_distance, terms.rate, fixed, terms.spec)
     except VolumeRefusedError as refusal:
         return ProtectionRefused(refusal.reason, {"lots": lots, "equity": equity, "risk_pct": risk_per_trade_pct})
-    limited = _limited(found, settings, terms, volume, balance)
+    limited = _limited(stop, target, settings, terms, volume, balance)
     return limited if isinstance(limited, ProtectionRefused) else Sized(volume, limited, volume / fixed)
 
 
@@ -231,16 +231,17 @@ def _beyond(terms: Terms, trigger: StopTrigger) -> Decimal:
     return exact(terms.spread) if trigger in OPPOSITE else Decimal(0)
 
 
-def _distances(
+def _asked_for(
     settings: ProtectionSettings,
     terms: Terms,
     direction: int,
     volume: int,
     atr: float | None,
     entry_price: float,
-) -> Distances | ProtectionRefused:
+) -> tuple[Decimal | None, Decimal | None] | ProtectionRefused:
+    """Stop and target as distances on the grid, None where there is none."""
     if not any((settings.sl_usd, settings.sl_atr, settings.trailing_usd, settings.tp_usd, settings.tp_atr)):
-        return Distances()
+        return None, None
     if not terms.rate_known:
         return ProtectionRefused("NO_RATE", {"rate": terms.rate})
     if (settings.sl_atr or settings.tp_atr) and (atr is None or not isfinite(atr) or atr <= 0):
@@ -264,12 +265,7 @@ def _distances(
     if target is not None:
         target = up(max(target, exact(terms.min_target_distance)), step)
         target = min(target, down(room, step)) if direction < 0 else target
-    return Distances(
-        None if stop is None else float(stop),
-        None if target is None else float(target),
-        None if stop is None else relative(stop),
-        None if target is None else relative(target),
-    )
+    return stop, target
 
 
 def _nearer(money: float, multiple: float, one: Decimal, atr: float | None) -> Decimal | None:
@@ -281,17 +277,25 @@ def _nearer(money: float, multiple: float, one: Decimal, atr: float | None) -> D
 
 
 def _limited(
-    found: Distances, settings: ProtectionSettings, terms: Terms, volume: int, balance: float
+    stop: Decimal | None,
+    target: Decimal | None,
+    settings: ProtectionSettings,
+    terms: Terms,
+    volume: int,
+    balance: float,
 ) -> Distances | ProtectionRefused:
-    """The distances with their loss, unless the operator's limits forbid them."""
-    if found.stop is None:
+    """The distances in every form, unless the operator's limits forbid them."""
+    aim = None if target is None else relative(target)
+    far = None if aim is None else aim / RELATIVE_SCALE
+    if stop is None:
         if settings.require_stop:
             return ProtectionRefused("REQUIRE_STOP")
         if settings.max_stop_pct:  # without a stop the loss has no limit at all
             return ProtectionRefused("MAX_STOP_PCT", {"max_stop_pct": settings.max_stop_pct})
-        return found
-    loss = _loss(exact(found.stop) + _beyond(terms, settings.stop_trigger_method), volume, terms)
+        return Distances(None, far, None, aim)
+    loss = _loss(stop + _beyond(terms, settings.stop_trigger_method), volume, terms)
     if settings.max_stop_pct and loss * 100 > exact(settings.max_stop_pct) * exact(balance):
         seen = {"loss": float(loss), "balance": balance, "max_stop_pct": settings.max_stop_pct}
         return ProtectionRefused("MAX_STOP_PCT", seen)
-    return replace(found, loss=float(loss))
+    halt = relative(stop)
+    return Distances(halt / RELATIVE_SCALE, far, halt, aim, float(loss))
