@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from oracle_batch.hands.exposure import ANY_CURRENCY, Claim, Key, amount, exposures
-from oracle_batch.hands.refusal import Code, Number, Refusal
+from oracle_batch.hands.refusal import DUST, Code, Number, Refusal
 from oracle_batch.hands.rules_trades import REQUESTS_SHARE
 
 if TYPE_CHECKING:
     from oracle_batch.config.rules import EntryRules
 
-_DUST: Final = 1e-6
-"""Sums are compared to a millionth, so that 0.1 + 0.2 fits into 0.3."""
 _SLOTS, _TRADES, _REQUESTS = Key("slots"), Key("trades"), Key("requests")
 _MARGIN, _LOSS = Key("margin"), Key("loss")
 
@@ -118,7 +116,9 @@ class Ledger:
                 return Verdict(candidate.model, refusal), self
         taken = dict(self.taken)
         _add(taken, {key: max(0.0, value - freed.get(key, 0.0)) for key, value in needed.items()})
-        held = {position: claim for position, claim in self.held.items() if position != candidate.replaces}
+        held = self.held
+        if own is not None:
+            held = {position: claim for position, claim in held.items() if position != candidate.replaces}
         return Verdict(candidate.model, None), Ledger(self.limits, taken, held)
 
     def _refusal(self, key: Key, needed: float, freed: float) -> Refusal | None:
@@ -128,7 +128,7 @@ class Ledger:
         taken = self.taken.get(key, 0.0)
         if key.kind in ("currency", "currency_gross"):
             taken += self.taken.get(Key(key.kind, ANY_CURRENCY), 0.0)
-        if taken - freed + needed <= limit + _DUST:
+        if taken - freed + needed <= limit + DUST:
             return None
         seen = {"taken": taken, "freed": freed, "needed": needed, "limit": limit}
         numbers: dict[str, Number] = {name: value if math.isfinite(value) else None for name, value in seen.items()}

@@ -96,7 +96,7 @@ def _breaks(schedule: Schedule, sunday: date) -> tuple[Break, ...]:
     first, last = _instant(schedule.zone, sundays[1], 0), _instant(schedule.zone, sundays[-1], 0)
     edges = [first, *(edge for span in opened for edge in span), last]
     pairs = zip(edges[::2], edges[1::2], strict=True)
-    return tuple(Break(start, end) for start, end in pairs if end > start and start < last and end > first)
+    return tuple(Break(start, end) for start, end in pairs if end > start)
 
 
 def _sessions(sessions: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+DUST: Final = 1e-6
+"""Sums are held against limits to a millionth, so that 0.1 + 0.2 fits into 0.3."""
 
 Code = Literal[
     "BLACKOUT",

@@ -5,7 +5,6 @@ Risk can refuse entries; it never refuses a close. Unknown is a refusal, not a p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,27 +55,18 @@ class EntryFacts:
     schedule: Schedule | None
 
 
-def entry_refusals(rules: EntryRules, account: AccountFacts, entry: EntryFacts, now: float) -> Iterator[Refusal]:
-    """Every reason why this entry is refused, the first one being the one to report."""
-    log = account.log
-    rules_in_order: tuple[Callable[[], Refusal | None], ...] = (
-        lambda: rules_market.synthetic_data(entry.source, live=account.live),
-        lambda: rules_market.stale_data(rules, entry.quote, entry.bar_close, now),
-        lambda: rules_trades.profit_target(rules, account.equity, account.closing_costs, account.initial_balance),
-        lambda: rules_trades.consecutive_losses(rules, log, entry.model, now),
-        lambda: rules_trades.stoploss_guard(rules, log, entry.symbol, now),
-        lambda: rules_trades.low_profit(rules, log, entry.model, now),
-        lambda: rules_time.trading_hours(rules, now),
-        lambda: rules_time.break_ahead(rules, entry.schedule, now),
-        lambda: rules_time.news(rules, account.news, entry.currencies, now),
-        lambda: rules_market.spread(rules, entry.max_spread_pips, entry.quote, entry.digits, entry.spreads),
-    )
-    for rule in rules_in_order:
-        refusal = rule()
-        if refusal is not None:
-            yield refusal
-
-
 def entry_refusal(rules: EntryRules, account: AccountFacts, entry: EntryFacts, now: float) -> Refusal | None:
-    """Why this entry is refused, None when no rule minds."""
-    return next(entry_refusals(rules, account, entry, now), None)
+    """Why this entry is refused, None when no rule minds: the data first, then the account, the model, the time."""
+    log = account.log
+    return (
+        rules_market.synthetic_data(entry.source, live=account.live)
+        or rules_market.stale_data(rules, entry.quote, entry.bar_close, now)
+        or rules_trades.profit_target(rules, account.equity, account.closing_costs, account.initial_balance)
+        or rules_trades.consecutive_losses(rules, log, entry.model, now)
+        or rules_trades.stoploss_guard(rules, log, entry.symbol, now)
+        or rules_trades.low_profit(rules, log, entry.model, now)
+        or rules_time.trading_hours(rules, now)
+        or rules_time.break_ahead(rules, entry.schedule, now)
+        or rules_time.news(rules, account.news, entry.currencies, now)
+        or rules_market.spread(rules, entry.max_spread_pips, entry.quote, entry.digits, entry.spreads)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from oracle_batch.broker.base import Quote
-from oracle_batch.hands.refusal import Refusal, known
+from oracle_batch.hands.refusal import DUST, Refusal, known
 from oracle_batch.hands.spreads import SpreadWindow, spread_pips
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def spread(
     median = window.median()
     if median is None:
         return Refusal("UNKNOWN_SPREAD_MEDIAN", {"pips": pips, "spreads": len(window.pips)})
-    if pips > factor * median:
+    if pips > factor * median + DUST:
         return Refusal("SPREAD_ABOVE_MEDIAN", {"pips": pips, "median_pips": median, "factor": factor})
     return None
 

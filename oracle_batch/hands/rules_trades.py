@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from oracle_batch.hands.refusal import Code, Refusal, known
+from oracle_batch.hands.refusal import DUST, Code, Refusal, known
 from oracle_batch.hands.trade_log import ClosedTrade, Streak, TradeLog
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _unknown_history(log: TradeLog, now: float, needed_s: float) -> Refusal | No
 def amend_refused(rules: EntryRules, requests_today: int) -> Refusal | None:
     """Whether an amend may still be sent today; a close always may."""
     limit = rules.max_trade_requests_day
-    if not limit or requests_today + 1 <= REQUESTS_SHARE * limit:
+    if not limit or requests_today + 1 <= REQUESTS_SHARE * limit + DUST:
         return None
     return Refusal("TRADE_REQUESTS_DAY", {"requests": requests_today, "limit": limit, "share": REQUESTS_SHARE})
 
@@ -112,6 +112,6 @@ def profit_target(
     ):
         return Refusal("UNKNOWN_EQUITY", {"rule": "profit_target_pct"})
     target = initial_balance * (1 + rules.profit_target_pct / 100)
-    if equity - closing_costs < target:
+    if equity - closing_costs < target - DUST:
         return None
     return Refusal("PROFIT_TARGET", {"equity": equity, "closing_costs": closing_costs, "target": target})
