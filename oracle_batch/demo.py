@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
-import sys
+import site
+import sysconfig
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
 from oracle_batch.clock import FrozenClock
 from oracle_batch.config import Settings, load_settings
-from oracle_batch.errors import ConfigError, DataError
+from oracle_batch.errors import ConfigError, UsageError
 from oracle_batch.market.book import to_money
 from oracle_batch.market.feed import Feed
 from oracle_batch.status import read_status
@@ -30,14 +32,15 @@ from oracle_batch.warmup import ShowProgress, warm_up
 SYMBOLS: Final = ("EURUSD_M15", "GBPUSD_H1", "USDJPY_H1")
 PACE: Final = ("EURUSD", "M15")
 """The series whose closes the demo walks through; the others close on some of them."""
-WORDS: Final = """\
-{
-  "_comment": "The demo trades these three, at the lots the models were trained with.",
-  "EURUSD": {"enabled": true, "lot_weak": 0.01, "lot_moderate": 0.03, "lot_strong": 0.05, "sl_usd": 0, "max_spread_pips": 0},
-  "GBPUSD": {"enabled": true, "lot_weak": 0.01, "lot_moderate": 0.03, "lot_strong": 0.05, "sl_usd": 0, "max_spread_pips": 0},
-  "USDJPY": {"enabled": true, "lot_weak": 0.01, "lot_moderate": 0.03, "lot_strong": 0.05, "sl_usd": 0, "max_spread_pips": 0}
+SETTINGS: Final = {
+    "enabled": True,
+    "lot_weak": 0.01,
+    "lot_moderate": 0.03,
+    "lot_strong": 0.05,
+    "sl_usd": 0,
+    "max_spread_pips": 0,
 }
-"""
+"""The lots that the sample models were trained with; no limits, so that paper and twins can be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +61,40 @@ class Summary:
 
 
 def samples() -> Path:
-    """The folder with the sample ``models/`` and ``data/``: the clone, or what was installed beside the program.
+    """The folder with the sample ``models/``, ``data/`` and ``config/``: the clone, or what an install put beside it.
 
     Raises:
         ConfigError: neither is there.
     """
-    candidates = (Path(__file__).parent.parent, Path(sys.prefix) / "share" / "oracle-batch")
-    for root in candidates:
-        if all((root / "models" / f"{name}.zip").is_file() for name in SYMBOLS):
+    shares = [Path(base) / "share" / "oracle-batch" for base in (sysconfig.get_path("data"), site.getuserbase())]
+    for root in (Path(__file__).parent.parent, *shares):
+        if all((root / place / name).is_file() for place, name in _files()):
             return root
-    raise ConfigError("the sample models are not installed", file=candidates[-1], fix="run the demo from a clone")
+    raise ConfigError("the sample models are not installed", file=shares[0], fix="run the demo from a clone")
+
+
+def _files() -> list[tuple[str, str]]:
+    """Folder and name of each sample."""
+    samples = [("models", f"{name}.zip") for name in SYMBOLS] + [("data", f"{name}.parquet") for name in SYMBOLS]
+    return [*samples, ("config", "oracle.toml")]
 
 
 def prepare(folder: Path) -> Workspace:
     """A fresh workspace with the sample bundles and bars.
 
     Raises:
-        DataError: the folder already holds something.
+        UsageError: the folder already holds something, or is none.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise DataError("is not empty", file=folder, fix="name a new folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError("is not an empty folder", file=folder, fix="name a new one")
     workspace = Workspace(folder)
     workspace.ensure()
     source = samples()
     (folder / "data").mkdir()
-    for name in SYMBOLS:
-        shutil.copyfile(source / "models" / f"{name}.zip", workspace.bundle_path(name))
-        shutil.copyfile(source / "data" / f"{name}.parquet", folder / "data" / f"{name}.parquet")
-    replace_atomically(workspace.executor_symbols, WORDS.encode())
+    for place, name in _files():
+        shutil.copyfile(source / place / name, folder / place / name)
+    symbols = {name.rpartition("_")[0]: SETTINGS for name in SYMBOLS}
+    replace_atomically(workspace.executor_symbols, json.dumps(symbols, indent=2).encode() + b"\n")
     return workspace
 
 
@@ -94,7 +103,7 @@ def closes(workspace: Workspace, settings: Settings, count: int) -> list[int]:
     feed = Feed(workspace.home / settings.accounts[0].paper.data)
     symbol, timeframe = PACE
     times = feed.bars(symbol, timeframe, 0, 2**40).time
-    return (times[-count - 1 : -1] + TIMEFRAME_SECONDS[timeframe]).tolist()
+    return [int(time) + TIMEFRAME_SECONDS[timeframe] for time in times[-count - 1 : -1]]
 
 
 def play(workspace: Workspace, count: int, progress: ShowProgress) -> Summary:

@@ -1,30 +1,58 @@
 """What an interrupted run left behind: the journal's tail folded into the books (DESIGN §5). Pure.
 
 An intent with an ack is booked as the ack says. An intent without one is looked up at the broker: found, it is
-adopted; not found, it never arrived, and the sync table decides anew whether it may still be sent.
+adopted; not found, it never arrived, and the sync table decides anew whether it may still be sent. A plan whose legs
+all have their answer is concluded as the interrupted run would have done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec.structs import replace
 
 from oracle_batch.broker.base import Ack, CloseIntent, Deal, Intent, OpenIntent
 from oracle_batch.hands import ledger
-from oracle_batch.hands.books import ModelBooks
-from oracle_batch.store.records import AckRecord, Fill, Record
+from oracle_batch.hands.books import ModelBooks, Waiting
+from oracle_batch.hands.outcome import answers_to, conclude, legs_of
+from oracle_batch.hands.plan import ModelPlan
+from oracle_batch.store.records import AckRecord, Event, Fill, Record
 
 NEVER_ARRIVED = "NEVER_ARRIVED"
+PLAN = "plan"
+REVISED = "bar_revised"
+DECISION_REVISED = "decision_revised"
+"""Events that a rerun needs to read back."""
 
 
 @dataclass(slots=True)
 class Recovery:
-    """Books after the fold, and the acks that had to be asked for."""
+    """Books after the fold, the acks that had to be asked for, and the plans that got concluded.
+
+    ``revised`` and ``decisions_revised`` name the bars (model, time) whose revision is journalled already.
+    """
 
     books: dict[str, ModelBooks]
     found: list[tuple[Intent, Ack]] = field(default_factory=list)
+    concluded: list[ModelPlan] = field(default_factory=list)
+    revised: frozenset[tuple[str, int]] = frozenset()
+    decisions_revised: frozenset[tuple[str, int]] = frozenset()
+
+
+def plan_event(plan: ModelPlan) -> Event:
+    """What is not in the legs of a plan, for a run that has to finish it."""
+    waiting = plan.waiting
+    detail = {
+        "bar_time": plan.bar_time,
+        "action": plan.action,
+        "decision": plan.decision,
+        "refusal": plan.refusal,
+        "waiting": None if waiting is None else {"cause": waiting.cause, "direction": waiting.direction},
+        "legs": [leg.intent_id for leg in legs_of(plan)],
+    }
+    return Event(PLAN, plan.model, detail)
 
 
 def unanswered(tail: Sequence[Record]) -> list[Intent]:
@@ -38,42 +66,71 @@ def unanswered(tail: Sequence[Record]) -> list[Intent]:
     return list(open_intents.values())
 
 
-def bar_of(intent: Intent) -> int:
-    """The bar an intent belongs to, from ``ob-{model}-{bar_time}-{n}``."""
-    return int(intent.intent_id.split("-")[-2])
-
-
 def recover(
     books: Mapping[str, ModelBooks], tail: Sequence[Record], open_ids: frozenset[int], deals: Sequence[Deal]
 ) -> Recovery:
     """Fold the journal's tail into the books; ``open_ids`` and ``deals`` are what the broker shows now."""
-    result = Recovery(dict(books))
+    revised = _bars(tail, DECISION_REVISED)
+    result = Recovery(dict(books), revised=_bars(tail, REVISED), decisions_revised=revised)
     journalled = [record.deal for record in tail if isinstance(record, Fill)]
-    pending: dict[str, Intent] = {}
-    unsent: set[tuple[str, int]] = set()
-    touched: dict[str, int] = {}
+    legs: dict[str, Intent] = {}
+    acks: dict[str, Ack] = {}
 
     def book(intent: Intent, ack: Ack) -> None:
-        before = result.books.get(intent.model, ModelBooks())
-        arrived = ack.reason != NEVER_ARRIVED
-        result.books[intent.model] = ledger.after_ack(before, intent, ack) if arrived else before
-        touched[intent.model] = max(bar_of(intent), touched.get(intent.model, 0))
-        (unsent.discard if arrived else unsent.add)((intent.model, bar_of(intent)))
+        acks[intent.intent_id] = ack
+        if ack.reason != NEVER_ARRIVED:
+            before = result.books.get(intent.model, ModelBooks())
+            result.books[intent.model] = ledger.after_ack(before, intent, ack)
 
     for record in tail:
         if isinstance(record, OpenIntent | CloseIntent):
-            pending[record.intent_id] = record
-        elif isinstance(record, AckRecord) and record.status != "UNKNOWN" and record.intent_id in pending:
-            intent = pending.pop(record.intent_id)
+            legs[record.intent_id] = record
+            acks.pop(record.intent_id, None)
+        elif isinstance(record, AckRecord) and record.status != "UNKNOWN" and record.intent_id in legs:
+            intent = legs[record.intent_id]
             book(intent, record.ack(_deals_of(intent, journalled)))
-    for intent in pending.values():
+    for intent in unanswered(tail):
         ack = ledger.resolve(intent, open_ids, deals) or Ack(intent.intent_id, "FAIL", NEVER_ARRIVED)
         result.found.append((intent, ack))
         book(intent, ack)
-    for model, bar_time in touched.items():
-        if (model, bar_time) not in unsent and bar_time > result.books[model].last_bar:
-            result.books[model] = replace(result.books[model], last_bar=bar_time)
+    _conclude(result, tail, legs, acks)
+    for model, _ in revised:
+        before = result.books.get(model, ModelBooks())
+        result.books[model] = replace(before, decisions_revised=before.decisions_revised + 1)
     return result
+
+
+def _conclude(result: Recovery, tail: Sequence[Record], legs: Mapping[str, Intent], acks: Mapping[str, Ack]) -> None:
+    """Conclude the newest plan of every model, unless a leg of it never arrived: then it is decided anew."""
+    newest = {record.model: record for record in tail if isinstance(record, Event) and record.name == PLAN}
+    for model, event in newest.items():
+        plan = _plan(model or "", event.detail, legs)
+        answers = answers_to(plan, acks)
+        books = result.books.get(plan.model, ModelBooks())
+        if plan.bar_time <= books.last_bar or any(ack.reason == NEVER_ARRIVED for ack in answers):
+            continue
+        result.books[plan.model] = conclude(books, plan, answers)
+        result.concluded.append(plan)
+
+
+def _plan(model: str, detail: Mapping[str, Any], legs: Mapping[str, Intent]) -> ModelPlan:
+    mine = [legs[leg] for leg in detail["legs"] if leg in legs]
+    waiting = detail["waiting"]
+    return ModelPlan(
+        model,
+        detail["bar_time"],
+        detail["action"],
+        detail["decision"],
+        None if waiting is None else Waiting(waiting["cause"], waiting["direction"]),
+        next((leg for leg in mine if isinstance(leg, CloseIntent)), None),
+        next((leg for leg in mine if isinstance(leg, OpenIntent)), None),
+        detail["refusal"],
+    )
+
+
+def _bars(tail: Sequence[Record], name: str) -> frozenset[tuple[str, int]]:
+    events = [record for record in tail if isinstance(record, Event) and record.name == name]
+    return frozenset((event.model or "", event.detail["bar_time"]) for event in events)
 
 
 def _deals_of(intent: Intent, deals: Sequence[Deal]) -> tuple[Deal, ...]:

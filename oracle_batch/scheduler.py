@@ -9,13 +9,14 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
 from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from oracle_batch.errors import ConfigError, LockHeld
@@ -24,8 +25,8 @@ from oracle_batch.types import TIMEFRAME_SECONDS, split_model_id
 _log = logging.getLogger(__name__)
 
 TRIGGER_DELAY_S = 1
-MISFIRE_GRACE_S = 30
 TICK_TIMEOUT_S = 600
+"""A tick that hangs is ended after this long; the lock is free again and the next one recovers."""
 
 
 def timeframes_in(models: Path) -> set[str]:
@@ -54,58 +55,72 @@ def next_fire(timeframes: Collection[str], after: float) -> int:
 
 
 class BarClose(BaseTrigger):  # type: ignore[misc]
-    """An APScheduler trigger that fires one second after each distinct bar close."""
+    """An APScheduler trigger that fires one second after each distinct bar close of the models in a folder.
 
-    def __init__(self, timeframes: Collection[str]) -> None:
-        self._timeframes = frozenset(timeframes)
+    The folder is looked at before each wait, so a bundle that is added later is woken for, too.
+    """
+
+    def __init__(self, models: Path) -> None:
+        self._models = models
+        self.timeframes = timeframes_in(models)
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
         """The next close after the later of both instants."""
+        try:
+            self.timeframes = timeframes_in(self._models)
+        except ConfigError as error:
+            _log.warning("%s; waking up as before", error)
         after = max(now, previous + timedelta(microseconds=1)) if previous else now
-        return datetime.fromtimestamp(next_fire(self._timeframes, after.timestamp()), UTC)
+        return datetime.fromtimestamp(next_fire(self.timeframes, after.timestamp()), UTC)
 
 
-def tick_command(home: Path, extra: Sequence[str]) -> list[str]:
+def tick_command(home: Path, options: Sequence[str]) -> list[str]:
     """The command line of a child's tick."""
-    return [sys.executable, "-m", "oracle_batch", "--home", str(home), *extra, "tick"]
+    return [sys.executable, "-m", "oracle_batch", "--home", str(home), *options, "tick"]
 
 
 def run_child(command: Sequence[str]) -> int:
-    """Run one tick to its end, bounded in time; returns its exit code."""
+    """Run one tick to its end, bounded in time; returns its exit code, negative where a signal ended it.
+
+    The child has a session of its own: Ctrl-C stops the trigger, not a tick between sending and recording.
+    """
     try:
-        code = subprocess.run(command, check=False, timeout=TICK_TIMEOUT_S).returncode  # noqa: S603 - our own command
+        child = subprocess.run(command, check=False, timeout=TICK_TIMEOUT_S, start_new_session=True)  # noqa: S603
     except subprocess.TimeoutExpired:
         _log.error("the tick was ended after %d s", TICK_TIMEOUT_S)
-        return -1
+        return -signal.SIGKILL
+    code = child.returncode
     if code == LockHeld.exit_code:
         _log.warning("another run held the lock; this bar close was left to it")
+    elif code < 0:
+        _log.error("the tick was ended by %s", signal.Signals(-code).name)
     elif code:
         _log.error("the tick ended with exit code %d", code)
     return code
 
 
-def serve(home: Path, models: Path, extra: Sequence[str]) -> None:
-    """Wake ticks until SIGTERM or SIGINT; a running tick is waited for.
+def serve(home: Path, models: Path, options: Sequence[str]) -> None:
+    """Wake ticks until SIGTERM or SIGINT; a running tick is waited for. A wake-up that comes late still happens once.
 
     Raises:
         ConfigError: no bundle tells when to wake up.
     """
-    timeframes = timeframes_in(models)
-    scheduler = BlockingScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(1)})
-    scheduler.add_job(
-        run_child,
-        BarClose(timeframes),
-        args=[tick_command(home, extra)],
-        coalesce=True,
-        max_instances=1,
-        misfire_grace_time=MISFIRE_GRACE_S,
-    )
+    trigger = BarClose(models)
+    stopped = threading.Event()
 
     def stop(number: int, _: FrameType | None) -> None:
-        _log.info("stopping on %s", signal.Signals(number).name)
-        scheduler.shutdown(wait=False)
+        if not stopped.is_set():
+            _log.info("stopping on %s", signal.Signals(number).name)
+        stopped.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    _log.info("waking ticks at the closes of %s", ", ".join(sorted(timeframes, key=TIMEFRAME_SECONDS.__getitem__)))
+    scheduler = BackgroundScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(1)})
+    command = tick_command(home, options)
+    scheduler.add_job(run_child, trigger, args=[command], coalesce=True, max_instances=1, misfire_grace_time=None)
     scheduler.start()
+    names = ", ".join(sorted(trigger.timeframes, key=TIMEFRAME_SECONDS.__getitem__))
+    first = datetime.fromtimestamp(next_fire(trigger.timeframes, datetime.now(UTC).timestamp()), UTC)
+    _log.info("waking a tick at each close of %s; the next at %s", names, first.strftime("%H:%M:%SZ"))
+    stopped.wait()
+    scheduler.shutdown(wait=True)

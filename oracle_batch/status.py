@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from oracle_batch.bars import utc
 from oracle_batch.brain.twin import TwinState
-from oracle_batch.config import AccountSettings, Settings, load_executor_symbols, not_yet_effective
+from oracle_batch.bundle.compiled import load_models
+from oracle_batch.bundle.model import Model
+from oracle_batch.config import (
+    AccountSettings,
+    ExecutorSymbols,
+    Settings,
+    SymbolSettings,
+    load_executor_symbols,
+    not_yet_effective,
+)
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands.books import LastOutcome, ModelBooks
 from oracle_batch.history import newest_closed
@@ -21,10 +29,16 @@ from oracle_batch.types import TIMEFRAME_SECONDS, action_of, split_model_id
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """One model on one account. ``behind`` counts grid intervals since the twin's last bar (weekends count, too)."""
+    """One model on one account.
+
+    ``behind`` counts grid intervals since the twin's last bar (weekends count, too); ``seen_s`` are the seconds since
+    that bar's close. ``enabled``: entries are sent; None where the settings cannot be read.
+    """
 
     twin: TwinState | None
     behind: int | None
+    seen_s: float | None
+    enabled: bool | None
     books: ModelBooks
     problem: str | None
 
@@ -44,6 +58,7 @@ class ModelStatus:
         return {
             "bar_time": twin.bar_time if twin else None,
             "bars_behind": self.behind,
+            "enabled": self.enabled,
             "desired": self.desired,
             "real": self.real,
             "in_sync": None if twin is None else self.desired == self.real,
@@ -80,10 +95,11 @@ class AccountStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole workspace at one instant."""
+    """The whole workspace at one instant. ``last_run``: when a command last took the lock, Unix seconds."""
 
     now: float
     paused: bool
+    last_run: float | None
     accounts: dict[str, AccountStatus]
     notes: tuple[str, ...]
 
@@ -95,12 +111,14 @@ class Status:
             if account.problem:
                 lines.append(f"{name}: {account.problem}")
             lines += [f"{model}: {one.problem}" for model, one in account.models.items() if one.problem]
-        return [*dict.fromkeys(lines), *self.notes]
+        lines = list(dict.fromkeys(lines))
+        return lines + [note for note in self.notes if not any(line.endswith(note) for line in lines)]
 
     def to_json(self) -> dict[str, Any]:
         return {
             "now": self.now,
             "paused": self.paused,
+            "last_run": self.last_run,
             "accounts": {name: account.to_json() for name, account in self.accounts.items()},
             "problems": self.problems,
         }
@@ -108,27 +126,66 @@ class Status:
 
 def read_status(workspace: Workspace, settings: Settings, now: float) -> Status:
     """Everything the files tell; what cannot be read becomes a problem, never an error."""
-    names = sorted(path.stem for path in workspace.models.glob("*.zip"))
-    states: dict[str, TwinState | OracleBatchError | None] = {name: _twin(workspace, name) for name in names}
-    accounts = {one.account: _account(workspace, one, states, now) for one in settings.accounts}
-    return Status(now, workspace.is_paused(), accounts, tuple(_notes(workspace, names)))
+    models, refused = _models(workspace)
+    entries, notes = _entries(workspace, models)
+    known: dict[str, _Known] = {name: _Known(None, None, error) for name, error in refused.items()}
+    for name, model in models.items():
+        known[name] = _known(workspace, model, entries)
+    accounts = {one.account: _account(workspace, one, known, now) for one in settings.accounts}
+    return Status(now, workspace.is_paused(), _last_run(workspace), accounts, tuple(notes))
 
 
-def _twin(workspace: Workspace, name: str) -> TwinState | OracleBatchError | None:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the files tell about a model, whatever the account."""
+
+    twin: TwinState | None
+    enabled: bool | None
+    error: OracleBatchError | None = None
+
+
+def _models(workspace: Workspace) -> tuple[dict[str, Model], dict[str, OracleBatchError]]:
     try:
-        sha256 = hashlib.sha256(workspace.bundle_path(name).read_bytes()).hexdigest()
-        found = twins.load(workspace.twin_path(name), name, sha256)
+        return load_models(workspace.models, workspace.compiled, write_cache=False)
     except OracleBatchError as error:
-        return error
-    return found.state if found else None
+        return {}, {str(workspace.models): error}
 
 
-def _account(
-    workspace: Workspace,
-    settings: AccountSettings,
-    states: dict[str, TwinState | OracleBatchError | None],
-    now: float,
-) -> AccountStatus:
+def _entries(workspace: Workspace, models: Mapping[str, Model]) -> tuple[ExecutorSymbols, list[str]]:
+    """The execution settings, and what is wrong with them or asks for something this release does not do."""
+    try:
+        entries = load_executor_symbols(workspace.executor_symbols)
+    except OracleBatchError as error:
+        return ExecutorSymbols(), [str(error)]
+    notes = [str(error) for error in entries.errors.values()]
+    for key, entry in entries.entries.items():
+        traded = any(key in (name, model.symbol, model.broker_symbol) for name, model in models.items())
+        if traded and entry.enabled and (later := not_yet_effective(entry)):
+            notes.append(f"{key}: set but not in effect in this release: {', '.join(later)}")
+    return entries, notes
+
+
+def _known(workspace: Workspace, model: Model, entries: ExecutorSymbols) -> _Known:
+    try:
+        entry = entries.find(model.model_id, model.symbol, model.broker_symbol) or SymbolSettings()
+        enabled = entry.enabled
+    except OracleBatchError:
+        enabled = None
+    try:
+        found = twins.load(workspace.twin_path(model.model_id), model.model_id, model.sha256)
+    except OracleBatchError as error:
+        return _Known(None, enabled, error)
+    return _Known(found.state if found else None, enabled)
+
+
+def _last_run(workspace: Workspace) -> float | None:
+    try:
+        return workspace.lock.stat().st_mtime
+    except OSError:
+        return None
+
+
+def _account(workspace: Workspace, settings: AccountSettings, known: Mapping[str, _Known], now: float) -> AccountStatus:
     problem = None
     executor = Executor(account=settings.account)
     try:
@@ -136,62 +193,53 @@ def _account(
     except OracleBatchError as error:
         problem = str(error)
     models = {}
-    for name in sorted({*states, *executor.models, *executor.damaged}):
-        state = states.get(name)
+    for name in sorted({*known, *executor.models, *executor.damaged}):
         books = executor.models.get(name, ModelBooks())
-        wrong = _problem(name, state, executor, books) if name in states else "its bundle is no longer in models/"
-        twin = state if isinstance(state, TwinState) else None
-        models[name] = ModelStatus(twin, _behind(name, twin, now), books, wrong)
-    balance, currency = _money(workspace, settings, now)
+        one = known.get(name)
+        wrong = "its bundle is no longer in models/" if one is None else _problem(name, one, executor, books)
+        one = one or _Known(None, None)
+        behind, seen_s = _freshness(name, one.twin, now)
+        models[name] = ModelStatus(one.twin, behind, seen_s, one.enabled, books, wrong)
+    try:
+        balance, currency = _money(workspace, settings, now)
+    except OracleBatchError as error:
+        balance, currency, problem = None, None, problem or str(error)
     return AccountStatus(models, balance, currency, problem)
 
 
-def _problem(
-    name: str, state: TwinState | OracleBatchError | None, executor: Executor, books: ModelBooks
-) -> str | None:
-    if isinstance(state, OracleBatchError):
-        return str(state)
+def _problem(name: str, known: _Known, executor: Executor, books: ModelBooks) -> str | None:
+    if known.error is not None:
+        return str(known.error)
     if name in executor.damaged:
         return str(executor.damaged[name].error)
     if books.last is not None and books.last.error:
         return books.last.error
-    return "no twin yet: the next tick warms it up" if state is None else None
+    return "no twin yet: the next tick warms it up" if known.twin is None else None
 
 
-def _behind(name: str, twin: TwinState | None, now: float) -> int | None:
-    known = split_model_id(name)
-    if twin is None or known is None:
-        return None
-    return max(0, (newest_closed(known[1], now) - twin.bar_time) // TIMEFRAME_SECONDS[known[1]])
+def _freshness(name: str, twin: TwinState | None, now: float) -> tuple[int | None, float | None]:
+    identity = split_model_id(name)
+    if twin is None or identity is None:
+        return None, None
+    seconds = TIMEFRAME_SECONDS[identity[1]]
+    behind = (newest_closed(identity[1], now) - twin.bar_time) // seconds
+    return max(0, behind), max(0.0, now - twin.bar_time - seconds)
 
 
 def _money(workspace: Workspace, settings: AccountSettings, now: float) -> tuple[float | None, str | None]:
-    """Balance and currency of a paper account; of others no file tells."""
+    """Balance and currency of a paper account; of others no file tells.
+
+    Raises:
+        StateError: the paper account's file cannot be used.
+    """
     from oracle_batch.broker.paper_account import load_book
     from oracle_batch.market.book import to_money
 
     path = workspace.paper_path(settings.account)
     if settings.kind != "paper" or not path.exists():
         return None, None
-    try:
-        book = load_book(path, settings.account, settings.paper, now)
-    except OracleBatchError:
-        return None, None
+    book = load_book(path, settings.account, settings.paper, now)
     return to_money(book.balance, book.money_digits), book.currency
-
-
-def _notes(workspace: Workspace, names: list[str]) -> list[str]:
-    """Settings that ask for something this release does not do."""
-    try:
-        entries = load_executor_symbols(workspace.executor_symbols)
-    except OracleBatchError as error:
-        return [str(error)]
-    notes = [str(error) for error in entries.errors.values()]
-    for key, entry in entries.entries.items():
-        traded = any(name == key or name.rpartition("_")[0] == key for name in names)
-        if traded and entry.enabled and (later := not_yet_effective(entry)):
-            notes.append(f"{key}: set but not in effect in this release: {', '.join(later)}")
-    return notes
 
 
 def _position(direction: int, intensity: int) -> str:
@@ -203,13 +251,12 @@ def _last(last: LastOutcome) -> dict[str, Any]:
 
 
 def age(seconds: float) -> str:
-    """A duration for people: ``42 s``, ``15 min``, ``3 h``, ``2 d``."""
+    """A duration for people.
+
+    >>> age(42), age(900), age(3 * 3600), age(36 * 3600), age(90 * 86400)
+    ('42 s', '15 min', '3 h', '36 h', '90 d')
+    """
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{max(0, seconds):.0f} s"
-
-
-def last_seen(twin: TwinState | None) -> str:
-    """The twin's last bar, for a table."""
-    return utc(twin.bar_time) if twin and twin.bar_time else "-"

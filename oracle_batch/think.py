@@ -17,7 +17,7 @@ from oracle_batch.bundle.model import Model
 from oracle_batch.errors import NeedsWarmup
 from oracle_batch.store.records import Event
 from oracle_batch.store.twins import HISTORY, TwinFile
-from oracle_batch.types import ACTIONS, WINDOW
+from oracle_batch.types import ACTIONS, STORED_BARS, WINDOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,16 @@ class Fresh:
 class Thought:
     """The newest signal of one model, and the twin file to keep.
 
-    ``virtual_pnl`` is the twin's floating profit that the observation saw. ``replaced`` is the earlier decision on
-    ``replaced_bar`` where a revised bar led to another one.
+    ``virtual_pnl`` is the twin's floating profit that the observation saw. ``past`` holds the twin after each bar
+    before the newest one, as far as it is known. ``replaced`` are the times of bars for which a revision led to
+    another decision than the one that was made.
     """
 
     model: Model
     twin: TwinFile
     events: tuple[Event, ...] = ()
-    replaced_bar: int = 0
+    past: tuple[TwinState, ...] = ()
+    replaced: tuple[int, ...] = ()
 
     @property
     def bar_time(self) -> int:
@@ -84,10 +86,11 @@ def needs_history(bars: Bars, twin: TwinFile | None) -> bool:
     """
     if twin is None or len(bars) < WINDOW:
         return True
-    return _rows_after(bars, twin.state.bar_time) > len(bars) - WINDOW + 1
+    return rows_after(bars, twin.state.bar_time) > len(bars) - WINDOW + 1
 
 
-def _rows_after(bars: Bars, bar_time: int) -> int:
+def rows_after(bars: Bars, bar_time: int) -> int:
+    """How many bars come after a time."""
     return len(bars) - int(np.searchsorted(bars.time, bar_time, side="right"))
 
 
@@ -104,7 +107,8 @@ def chart(fresh: Fresh, *, auto_warmup: bool) -> _Course:
     """
     bars, twin, model = fresh.bars, fresh.twin, fresh.model
     newest = int(bars.time[-1])
-    if twin is None or (not fresh.revised and needs_history(bars, twin)):
+    events = [Event("bar_revised", model.model_id, {"bar_time": when}) for when in fresh.revised]
+    if twin is None or needs_history(bars, twin):
         if not auto_warmup:
             why = "has no twin yet" if twin is None else "is further behind than the stored bars reach"
             raise NeedsWarmup(
@@ -112,18 +116,17 @@ def chart(fresh: Fresh, *, auto_warmup: bool) -> _Course:
             )
         since = 0 if twin is None else twin.state.bar_time
         event = Event("auto_warmup", model.model_id, {"bars": len(bars), "behind_since": since})
-        return _from_flat(fresh, max(int(bars.time[-2]), 0), [event])
+        return _from_flat(fresh, int(bars.time[-2]), [*events, event])
     if newest < twin.state.bar_time:
         raise NeedsWarmup(
             f"NEEDS_WARMUP: the twin of {model.model_id} is ahead of the bars ({twin.state.bar_time} > {newest})",
             fix=f"check the feed, then run `oracle-batch warmup {model.model_id}`",
         )
     revised = [when for when in fresh.revised if when <= twin.state.bar_time]
-    events = [Event("bar_revised", model.model_id, {"bar_time": when}) for when in fresh.revised]
     if not revised:
         return _course_from(fresh, twin.state, twin.history, events)
     known = [state for state in (*twin.history, twin.state) if state.bar_time < revised[0]]
-    usable = known and known[-1].bar_time and _rows_after(bars, known[-1].bar_time) <= len(bars) - WINDOW + 1
+    usable = known and known[-1].bar_time and rows_after(bars, known[-1].bar_time) <= len(bars) - WINDOW + 1
     if usable:
         return _course_from(fresh, known[-1], tuple(known[:-1]), events)
     events.append(Event("twin_rebuilt", model.model_id, {"first_revised": revised[0], "bars": len(bars)}))
@@ -132,11 +135,12 @@ def chart(fresh: Fresh, *, auto_warmup: bool) -> _Course:
 
 def _course_from(fresh: Fresh, base: TwinState, known: tuple[TwinState, ...], events: list[Event]) -> _Course:
     assert fresh.twin is not None
-    return _Course(fresh, base, known, _rows_after(fresh.bars, base.bar_time), fresh.twin.warmed_to, events)
+    return _Course(fresh, base, known, rows_after(fresh.bars, base.bar_time), fresh.twin.warmed_to, events)
 
 
 def _from_flat(fresh: Fresh, warmed_to: int, events: list[Event]) -> _Course:
-    return _Course(fresh, FLAT, (), len(fresh.bars) - WINDOW + 1, warmed_to, events)
+    rows = min(len(fresh.bars), STORED_BARS) - WINDOW + 1
+    return _Course(fresh, FLAT, (), rows, warmed_to, events)
 
 
 def think(courses: Sequence[_Course]) -> list[Thought]:
@@ -166,13 +170,17 @@ def _thought(course: _Course, states: Sequence[TwinState]) -> Thought:
         history=tuple(states[:-1][-HISTORY:]),
         warmed_to=min(course.warmed_to, states[-1].bar_time),
     )
-    events, replaced_bar = list(course.events), 0
-    again = next((state for state in states if old and state.bar_time == old.state.bar_time), None)
-    if old is not None and again is not None and again != old.state:
-        detail = {"bar_time": again.bar_time, "was": _words(old.state), "is": _words(again)}
-        events.append(Event("twin_recomputed", model.model_id, detail))
-        replaced_bar = again.bar_time if again.last_action != old.state.last_action else 0
-    return Thought(model, twin, tuple(events), replaced_bar)
+    events: list[Event] = list(course.events)
+    replaced: tuple[int, ...] = ()
+    if old is not None and course.fresh.revised:
+        again = {state.bar_time: state for state in states}
+        changed = [state for state in (*old.history, old.state) if again.get(state.bar_time, state) != state]
+        if changed:
+            last = again[changed[-1].bar_time]
+            detail = {"bar_time": last.bar_time, "was": _words(changed[-1]), "is": _words(last)}
+            events.append(Event("twin_recomputed", model.model_id, detail))
+        replaced = tuple(state.bar_time for state in changed if again[state.bar_time].last_action != state.last_action)
+    return Thought(model, twin, tuple(events), tuple(states[:-1]), replaced)
 
 
 def _words(state: TwinState) -> dict[str, object]:

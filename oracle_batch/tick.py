@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oracle_batch import gather as gathering
+from oracle_batch import unattended
 from oracle_batch.bars import Bars
 from oracle_batch.broker.base import Broker
 from oracle_batch.brokers import make_broker
@@ -41,15 +43,18 @@ from oracle_batch.think import Fresh, Thought, chart, think, warming_up
 
 _log = logging.getLogger(__name__)
 
+POLL_EVERY_S = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one tick is asked to do."""
+    """What one tick is asked to do. ``bar_poll_s``: how long to ask again for a bar that has just closed."""
 
     workspace: Workspace
     settings: Settings
     clock: Clock
     dry_run: bool = False
+    bar_poll_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -57,7 +62,7 @@ class _Gathered:
     """Everything read: desks in session, models by id with what is new, and the models that cannot go on."""
 
     now: float
-    models: dict[str, Model]
+    models: dict[str, Model] = field(default_factory=dict)
     desks: list[Desk] = field(default_factory=list)
     lost: dict[str, AccountOutcome] = field(default_factory=dict)
     stored: dict[str, gathering.Stored] = field(default_factory=dict)
@@ -77,8 +82,9 @@ async def tick(job: Job) -> TickReport:
     timing.stages["start"] = age * 1e3
     trigger = timing.began - age
 
-    world = await _gather(job)
+    world = _Gathered(job.clock.now())
     try:
+        await _gather(job, world)
         timing.lap("gather")
         thoughts = _decide(job, world)
         timing.lap("decide")
@@ -86,8 +92,8 @@ async def tick(job: Job) -> TickReport:
             for name, error in world.failed.items():
                 desk.fail(name, error)
             desk.plan(thoughts, world.now)
-            desk.retry_pending(world.now)
-            await desk.close_blind({*world.failed, *world.warming}, world.now)
+            unattended.retry_pending(desk, world.now)
+            await unattended.close_blind(desk, {*world.failed, *world.warming}, world.now)
         timing.lap("plan")
         for desk in world.desks:
             desk.journal_intents()
@@ -111,14 +117,13 @@ async def tick(job: Job) -> TickReport:
 # gather and recover
 
 
-async def _gather(job: Job) -> _Gathered:
+async def _gather(job: Job, world: _Gathered) -> None:
     """Bundles, sessions and books of all accounts, recovery, windows and twins, and the bars that are new."""
     workspace = job.workspace
     models, refused = load_models(workspace.models, workspace.compiled, write_cache=not job.dry_run)
     if not models and not refused:
         raise ConfigError("no model bundle here", file=workspace.models, fix="oracle-batch models add FILE.zip")
-    world = _Gathered(job.clock.now(), models)
-    world.failed = dict(refused)
+    world.models, world.failed = models, dict(refused)
     await _open_desks(job, world, _symbol_settings(job, models))
     feed = world.desks[0].broker
     source = job.settings.accounts[0].kind
@@ -127,16 +132,22 @@ async def _gather(job: Job) -> _Gathered:
             world.stored[name] = gathering.load(workspace, model, source)
     due = [stored for stored in world.stored.values() if gathering.may_be_due(stored, world.now)]
     for stored, result in zip(
-        due, await asyncio.gather(*(_refresh(stored, world, feed) for stored in due)), strict=True
+        due, await asyncio.gather(*(_refresh(job, stored, world, feed) for stored in due)), strict=True
     ):
         if result is not None:
             _sort_in(stored, result, world)
-    return world
 
 
-async def _refresh(stored: gathering.Stored, world: _Gathered, feed: Broker) -> Fresh | None:
-    with _Isolated(stored.model.model_id, world):
-        return await gathering.refresh(feed, stored, world.now)
+async def _refresh(job: Job, stored: gathering.Stored, world: _Gathered, feed: Broker) -> Fresh | None:
+    name = stored.model.model_id
+    with _Isolated(name, world):
+        revised = [bar_time for model, bar_time in world.desks[0].recovery.revised if model == name]
+        until = time.monotonic() + job.bar_poll_s
+        fresh = await gathering.refresh(feed, stored, world.now, revised)
+        while gathering.just_closed_is_missing(fresh, world.now) and time.monotonic() < until:
+            await asyncio.sleep(POLL_EVERY_S)
+            fresh = await gathering.refresh(feed, stored, world.now, revised)
+        return fresh
     return None
 
 
@@ -199,9 +210,7 @@ async def _open_desks(
     """Open every account. The first one feeds the brain and must answer; another one's failure is its own."""
     for settings in job.settings.accounts:
         try:
-            desk = _desk(job, settings, world, symbol_settings)
-            await desk.open()
-            await desk.recover()
+            desk = await _opened(_desk(job, settings, world, symbol_settings))
         except OracleBatchError as error:
             if not world.desks:
                 raise
@@ -209,6 +218,16 @@ async def _open_desks(
             world.lost[settings.account] = AccountOutcome({}, 0, str(error), error.exit_code)
         else:
             world.desks.append(desk)
+
+
+async def _opened(desk: Desk) -> Desk:
+    try:
+        await desk.open()
+        await desk.recover()
+    except BaseException:
+        await desk.broker.close()
+        raise
+    return desk
 
 
 def _desk(
@@ -243,7 +262,7 @@ def _decide(job: Job, world: _Gathered) -> dict[str, Thought]:
     thoughts = {thought.model.model_id: thought for thought in think(courses)}
     for name, stored in world.stored.items():
         if name not in thoughts and name not in world.failed and stored.twin is not None:
-            thoughts[name] = Thought(stored.model, stored.twin)
+            thoughts[name] = Thought(stored.model, stored.twin, past=stored.twin.history)
     for thought in thoughts.values():
         for event in thought.events:
             level = logging.INFO if event.name == "auto_warmup" else logging.WARNING

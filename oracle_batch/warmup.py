@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from oracle_batch import gather
+from oracle_batch.bars import utc
 from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
 from oracle_batch.bundle.model import Model
@@ -87,7 +88,7 @@ async def _warm_all(
                     window = windows.encode(Window(bars, feed_account.kind), model.symbol, model.timeframe)
                     replace_all([(workspace.bars_path(model.model_id), window)])
                     replace_all([(workspace.twin_path(model.model_id), twins.encode(twin))])
-                    _log.info("%s: %d bars, twin at %d", model.model_id, len(bars), twin.state.bar_time)
+                    _log.info("%s: %d bars, the last of %s", model.model_id, len(bars), utc(twin.state.bar_time))
                 bar.advance()
     finally:
         await broker.close()

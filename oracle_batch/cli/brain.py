@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oracle_batch.cli.session import Session, clock_of
+from oracle_batch.cli.session import Session, clock_of, complain
 from oracle_batch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,9 +27,10 @@ def warmup(
     from oracle_batch.warmup import warm_up
 
     session: Session = ctx.obj
-    failed = warm_up(session.workspace, session.settings(), clock_of(now), target, Progress)
+    clock, workspace = clock_of(now), session.existing_workspace()
+    failed = warm_up(workspace, session.settings(), clock, target, Progress)
     for name, error in failed.items():
-        typer.echo(f"{name}: {error}", err=True)
+        complain(f"{name}: {error}")
     if failed:
         raise typer.Exit(1)
 

@@ -2,46 +2,56 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from oracle_batch.cli.session import Session
 
 if TYPE_CHECKING:
     from oracle_batch.demo import Summary
 
-CLOSES = 300
+CLOSES: Final = 200
 
 
 def demo(
+    ctx: typer.Context,
     folder: Annotated[Path | None, typer.Argument(help="A new folder to keep; a temporary one if left out.")] = None,
     closes: Annotated[int, typer.Option(min=1, max=5000, help="M15 bar closes to run.")] = CLOSES,
 ) -> None:
     """Run some hundred bar closes of three models on real bars with the paper broker, and sum up."""
-    import logging
-
-    logging.getLogger().setLevel(logging.WARNING)
+    session: Session = ctx.obj
+    if session.log_level is None:
+        logging.getLogger().setLevel(logging.WARNING)  # two lines a tick would bury the table
     if folder is not None:
         _play(folder, closes)
-        typer.echo(f"\nThe workspace stays in {folder}: oracle-batch --home {folder} status")
+        typer.echo(f"\nThe workspace stays: oracle-batch --home {folder} status")
         return
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # an exit removes the folder, a kill not
     with tempfile.TemporaryDirectory(prefix="oracle-batch-demo-") as temporary:
         _play(Path(temporary), closes)
 
 
-def _play(folder: Path, closes: int) -> None:
+def _play(folder: Path, count: int) -> None:
+    from oracle_batch.bars import utc
     from oracle_batch.cli.progress import Progress
     from oracle_batch.cli.status import show
     from oracle_batch.config import load_settings
-    from oracle_batch.demo import closes as close_times
-    from oracle_batch.demo import play, prepare
+    from oracle_batch.demo import closes, play, prepare
     from oracle_batch.status import read_status
 
     workspace = prepare(folder)
-    summary = play(workspace, closes, Progress)
     settings = load_settings(workspace.config_file)
-    show(read_status(workspace, settings, close_times(workspace, settings, 1)[0] + 1))
+    instants = closes(workspace, settings, count)
+    typer.echo(f"3 models, {count} bar closes from {utc(instants[0])} to {utc(instants[-1])}, paper money\n")
+    summary = play(workspace, count, Progress)
+    show(read_status(workspace, settings, instants[-1] + 1))
+    typer.echo()
     _print(summary)
 
 
@@ -58,8 +68,8 @@ def _print(summary: Summary) -> None:
         ("balance", f"{summary.balance:,.2f} {currency}"),
         ("equity", f"{summary.equity:,.2f} {currency} ({summary.unfinished} positions open)"),
         ("result", f"{summary.equity - summary.start_balance:+,.2f} {currency}"),
-        ("virtual P&L", f"{summary.virtual:+,.2f} {currency} (the twins, in the same bars)"),
+        ("virtual", f"{summary.virtual:+,.2f} {currency} (the models' own books, same bars)"),
     )
     for name, value in lines:
-        typer.echo(f"  {name:14} {value}")
+        typer.echo(f"{name:14} {value}")
     typer.echo("\nPaper money, sample models: this shows the machinery, not an edge.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from oracle_batch.cli.session import complain
 from oracle_batch.errors import DataError, OracleBatchError, UsageError
 
 if TYPE_CHECKING:
@@ -163,21 +164,18 @@ def _print_report(report: BundleReport) -> None:
 
 def _print_refusals(report: BundleReport) -> None:
     for refusal in report.refused:
-        typer.echo(f"refused: {report.file}: {refusal}" + (f" ({refusal.fix})" if refusal.fix else ""), err=True)
+        complain(f"refused: {report.file}: {refusal}" + (f" ({refusal.fix})" if refusal.fix else ""))
 
 
 def _print_table(header: tuple[str, ...] | None, rows: Iterable[tuple[str, ...]]) -> None:
-    """A table without loss: cells fold, nothing is cut, nothing in them is markup."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_header=header is not None, pad_edge=False)
+    from oracle_batch.cli.tables import new_table, print_page
+
+    table = new_table(header=header is not None)
     rows = list(rows)
     for place in range(len(rows[0])):
         table.add_column(header[place] if header else "", overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console()
-    console.print(table) if console.is_terminal else Console(width=200).print(table)
+    print_page([table])

@@ -13,7 +13,7 @@ def pause(ctx: typer.Context) -> None:
     from oracle_batch.store.files import replace_atomically
 
     session: Session = ctx.obj
-    workspace = session.workspace
+    workspace = session.existing_workspace()
     if workspace.is_paused():
         typer.echo("already paused")
         return
@@ -25,7 +25,7 @@ def pause(ctx: typer.Context) -> None:
 def resume(ctx: typer.Context) -> None:
     """Allow entries again. An edge that came while paused stays missed."""
     session: Session = ctx.obj
-    workspace = session.workspace
+    workspace = session.existing_workspace()
     if not workspace.is_paused():
         typer.echo("not paused")
         return

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Use as ``with Progress("title", total) as bar: bar.advance()``."""
+    """Use as ``with Progress("title", total) as bar: bar.advance()``. Log lines appear above the bar."""
 
     def __init__(self, title: str, total: int) -> None:
         self._title, self._total = title, total
@@ -23,14 +23,14 @@ class Progress:
             from rich.console import Console
 
             self._shown = rich.progress.Progress(
-                "{task.description}",
+                "{task.description:12}",
                 rich.progress.BarColumn(),
                 rich.progress.MofNCompleteColumn(),
-                rich.progress.TimeRemainingColumn(),
-                console=Console(stderr=True),
+                rich.progress.TimeElapsedColumn(),
+                console=Console(stderr=True, highlight=False, markup=False, emoji=False),
             )
-            self._shown.start()
             self._task = self._shown.add_task(self._title, total=self._total)
+            self._shown.start()
         return self
 
     def advance(self) -> None:

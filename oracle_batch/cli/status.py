@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from oracle_batch.cli.session import Session, clock_of, print_json
+from oracle_batch.cli.tables import new_table, page_width, print_page
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
     from oracle_batch.status import AccountStatus, ModelStatus, Status
+
+WIDE: Final = 110
+"""Columns from which the table has room for prices and the last decision."""
 
 
 def status(
@@ -17,11 +25,12 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     now: Annotated[str | None, typer.Option(help="As seen at: Unix seconds, or ISO 8601 with offset.")] = None,
 ) -> None:
-    """What the state files say: bars, twins, real against desired, the last tick, problems."""
+    """What the state files say: bars, twins, real against desired, the last decision, problems."""
     from oracle_batch.status import read_status
 
     session: Session = ctx.obj
-    found = read_status(session.workspace, session.settings(), clock_of(now).now())
+    clock, workspace = clock_of(now), session.existing_workspace()
+    found = read_status(workspace, session.settings(announce=False), clock.now())
     if as_json:
         print_json(found.to_json())
     else:
@@ -30,52 +39,86 @@ def status(
 
 def show(found: Status) -> None:
     """Print the tables and the problems."""
-    from rich.console import Console
+    from rich.text import Text
 
-    console = Console(width=None if Console().is_terminal else 140, highlight=False)
+    parts: list[RenderableType] = []
     for name, account in found.accounts.items():
-        console.print(_table(name, account, paused=found.paused))
-    for problem in found.problems:
-        console.print(f"[yellow]![/] {_escaped(problem)}")
-    if not found.problems:
-        console.print("no problems")
+        parts.append(_title(name, account, found))
+        if account.models:
+            parts.append(_table(account, wide=page_width() >= WIDE))
+        else:
+            parts.append("no models yet: oracle-batch models add SYMBOL_TIMEFRAME.zip")
+    parts += [Text.assemble(("! ", "yellow"), problem) for problem in found.problems] or ["no problems"]
+    print_page(parts)
 
 
-def _table(name: str, account: AccountStatus, *, paused: bool):  # type: ignore[no-untyped-def]
-    from rich import box
-    from rich.table import Table
+def _title(name: str, account: AccountStatus, found: Status) -> Text:
+    from rich.text import Text
 
-    money = "" if account.balance is None else f"  balance {account.balance:,.2f} {account.currency}"
-    flag = "  PAUSED: no new entries" if paused else ""
-    table = Table(title=f"{name}{money}{flag}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("model", no_wrap=True)
-    table.add_column("last bar", no_wrap=True)
-    table.add_column("brain wants", no_wrap=True)
-    table.add_column("broker holds", no_wrap=True)
-    table.add_column("sync", no_wrap=True)
-    table.add_column("virtual P&L", justify="right", no_wrap=True)
-    table.add_column("last decision")
+    from oracle_batch.status import age
+
+    title = Text(f"account {name}", style="bold")
+    if account.balance is not None:
+        title.append(f"  balance {account.balance:,.2f} {account.currency}", style="not bold")
+    if found.last_run is not None and found.now >= found.last_run:
+        title.append(f"  last run {age(found.now - found.last_run)} ago", style="not bold dim")
+    if found.paused:
+        title.append("  PAUSED: no new entries", style="bold yellow")
+    return title
+
+
+def _table(account: AccountStatus, *, wide: bool) -> Table:
+    table = new_table()
+    for name, right, everywhere in _COLUMNS:
+        if wide or everywhere:
+            table.add_column(name, justify="right" if right else "left", no_wrap=everywhere)
     for model, one in account.models.items():
-        table.add_row(model, *_row(one))
+        cells = _row(model, one)
+        table.add_row(*(cell for cell, column in zip(cells, _COLUMNS, strict=True) if wide or column[2]))
     return table
 
 
-def _row(one: ModelStatus) -> list[str]:
-    from oracle_batch.status import last_seen
+_COLUMNS: Final = (
+    ("model", False, True),
+    ("last bar", True, True),
+    ("brain wants", False, True),
+    ("broker holds", False, True),
+    ("entry", True, False),
+    ("sync", False, True),
+    ("virtual", True, True),
+    ("last decision", False, False),
+)
+"""Name, whether it is flush right, and whether a narrow terminal has it, too."""
 
-    twin, last, waiting = one.twin, one.books.last, one.books.waiting
-    if one.problem or twin is None:
-        sync = "[red]stopped[/]" if twin is None or one.problem else "-"
-    elif one.desired == one.real:
-        sync = "[green]yes[/]"
-    else:
-        sync = f"[yellow]waits: {waiting.cause}[/]" if waiting else "[yellow]no[/]"
-    words = [last.decision or "", last.ack or "", last.reason or ""] if last else []
+
+def _row(name: str, one: ModelStatus) -> list[str | Text]:
+    from oracle_batch.status import age
+
+    twin, held, last = one.twin, one.books.position, one.books.last
     virtual = "-" if twin is None else f"{twin.realized_pnl + twin.floating_pnl:,.2f}"
-    return [last_seen(twin), one.desired or "-", one.real, sync, virtual, " ".join(filter(None, words)) or "-"]
+    words = [last.decision, last.ack, last.reason] if last else []
+    return [
+        name,
+        "-" if one.seen_s is None else f"{age(one.seen_s)} ago",
+        one.desired or "-",
+        one.real,
+        "" if held is None else f"{held.entry_price:g}",
+        _sync(one),
+        virtual,
+        " ".join(dict.fromkeys(word for word in words if word)) or "-",
+    ]
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
+def _sync(one: ModelStatus) -> Text:
+    """Whether the broker holds what the brain wants, and what the model waits for if not."""
+    from rich.text import Text
 
-    return escape(text)
+    if one.twin is None:
+        return Text("new" if one.problem and one.problem.startswith("no twin") else "stopped", style="red")
+    if one.problem:
+        return Text("stopped", style="red")
+    if one.desired == one.real:
+        return Text("yes", style="green") if one.enabled else Text("off", style="dim")
+    if not one.enabled:
+        return Text("off", style="yellow")
+    return Text(one.books.waiting.cause if one.books.waiting else "no", style="yellow")

@@ -11,8 +11,10 @@ from oracle_batch.cli.session import Session, clock_of, print_json
 from oracle_batch.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from oracle_batch.clock import Clock
     from oracle_batch.config import Settings
     from oracle_batch.report import TickReport
+    from oracle_batch.store.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +34,10 @@ def tick(
         if value is not None:
             raise UsageError("is not available yet", field=option, fix="leave it out")
     session: Session = ctx.obj
+    frozen = clock_of(now)
+    workspace = session.existing_workspace()
     settings = _selected(session.settings(), account)
-    report = _run(session, settings, now, dry_run=dry_run)
+    report = _run(workspace, settings, frozen, dry_run=dry_run)
     from oracle_batch.tick import problems
 
     for problem in problems(report):
@@ -41,20 +45,21 @@ def tick(
     if as_json:
         print_json(report.to_json())
     else:
-        _summarise(report)
+        _summarise(report, dry_run=dry_run)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 
 
-def _run(session: Session, settings: Settings, now: str | None, *, dry_run: bool) -> TickReport:
+def _run(workspace: Workspace, settings: Settings, clock: Clock, *, dry_run: bool) -> TickReport:
     import asyncio
 
+    from oracle_batch.clock import SystemClock
     from oracle_batch.store.lock import hold
     from oracle_batch.tick import Job
     from oracle_batch.tick import tick as run_tick
 
-    workspace = session.workspace
-    job = Job(workspace, settings, clock_of(now), dry_run)
+    poll_s = settings.tick.bar_poll_s if isinstance(clock, SystemClock) else 0.0  # a frozen clock waits for nothing
+    job = Job(workspace, settings, clock, dry_run, poll_s)
     if dry_run:
         return asyncio.run(run_tick(job))
     workspace.ensure()
@@ -76,11 +81,15 @@ def _selected(settings: Settings, account: str | None) -> Settings:
     return with_(settings, accounts=chosen)
 
 
-def _summarise(report: TickReport) -> None:
+def _summarise(report: TickReport, *, dry_run: bool) -> None:
     for name, account in report.accounts.items():
         for model, one in account.models.items():
+            if one.error:
+                continue  # told before
             row = one.to_json()
-            words = [row[key] or "-" for key in ("signal", "decision", "ack", "reason")]
-            _log.info("%s %s", f"{name}: {model}", " ".join(words))
+            words = dict.fromkeys(row[key] for key in ("signal", "decision", "ack", "reason") if row[key])
+            _log.info("%s: %s %s", name, model, " ".join(words))
         if not account.models and account.error is None:
             _log.info("%s: nothing due", name)
+    if dry_run:
+        _log.info("dry run: nothing was sent, nothing was written")

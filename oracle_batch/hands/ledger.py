@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from oracle_batch.broker.base import Ack, CloseIntent, CloseReason, Deal, Intent, OpenIntent, Position
 from oracle_batch.hands.books import HeldPosition, ModelBooks, PendingClose, WaitCause, Waiting
+from oracle_batch.hands.sync import is_sticky
 from oracle_batch.hands.texts import read_comment
 
 CAUSE_OF_END: dict[CloseReason, WaitCause] = {
@@ -23,12 +24,16 @@ CAUSE_OF_END: dict[CloseReason, WaitCause] = {
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """One of our positions that is no more: its closing deals summed, money in the account currency."""
+    """One of our positions that is no more: its closing deals summed, money in the account currency.
+
+    ``time`` is that of the last deal (Unix seconds), None where the broker shows none.
+    """
 
     position_id: int
     profit: float
     commission: float
     reason: CloseReason
+    time: float | None = None
 
     @property
     def net(self) -> float:
@@ -39,7 +44,8 @@ def ended(position_id: int, deals: Iterable[Deal], otherwise: CloseReason = "man
     """What a position came to, from its closing deals; ``otherwise`` is the reason when the broker shows none."""
     closing = [deal for deal in deals if deal.position_id == position_id and deal.closing]
     reason = closing[-1].reason if closing else otherwise
-    return Ended(position_id, sum(deal.profit for deal in closing), sum(deal.commission for deal in closing), reason)
+    profit, commission = sum(deal.profit for deal in closing), sum(deal.commission for deal in closing)
+    return Ended(position_id, profit, commission, reason, closing[-1].time if closing else None)
 
 
 def after_ack(books: ModelBooks, intent: Intent, ack: Ack) -> ModelBooks:
@@ -53,7 +59,8 @@ def after_ack(books: ModelBooks, intent: Intent, ack: Ack) -> ModelBooks:
 
 def _after_open(books: ModelBooks, intent: OpenIntent, ack: Ack) -> ModelBooks:
     if ack.status != "OK" or ack.position_id is None or ack.price is None:
-        return replace(books, waiting=Waiting("missed", intent.direction))
+        missed = Waiting("missed", intent.direction)
+        return replace(books, waiting=books.waiting if is_sticky(books.waiting, intent.direction) else missed)
     held = HeldPosition(
         ack.position_id,
         intent.direction,
@@ -71,9 +78,11 @@ def _after_close(books: ModelBooks, intent: CloseIntent, ack: Ack) -> ModelBooks
         return replace(books, pending_close=PendingClose(intent.position_id, since, intent.cause))
     held = books.position
     waiting = books.waiting
-    if intent.cause != "signal" and held is not None:
+    result = ended(intent.position_id, ack.deals, otherwise="order")
+    if held is not None and result.reason != "order":
+        waiting = Waiting(CAUSE_OF_END[result.reason], held.direction)
+    elif held is not None and intent.cause != "signal":
         waiting = Waiting(intent.cause, held.direction)
-    result = ended(intent.position_id, ack.deals)
     losses = books.consecutive_losses + 1 if result.net < 0 else 0
     return replace(books, position=None, pending_close=None, waiting=waiting, consecutive_losses=losses)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from oracle_batch.broker.base import Account, CloseIntent, OpenIntent, Position, SymbolSpec
+from oracle_batch.broker.base import Account, CloseCause, CloseIntent, OpenIntent, Position, SymbolSpec
 from oracle_batch.hands import sync
 from oracle_batch.hands.books import Decision, ModelBooks, Waiting
 from oracle_batch.hands.sizing import VolumeRefusedError, volume_cents
@@ -61,7 +61,10 @@ class ModelPlan:
 
 
 def intent_id(model: str, bar_time: int, leg: int) -> str:
-    """``ob-{model}-{bar_time}-{n}``, the same for the same leg in every run: 0 closes, 1 opens."""
+    """``ob-{model}-{bar_time}-{n}``, the same for the same leg in every run: 0 closes, 1 opens.
+
+    2 closes without a signal; its time is that of the decision.
+    """
     return f"ob-{model}-{bar_time}-{leg}"
 
 
@@ -97,7 +100,17 @@ def plan(
 
 def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, now: float, paused: bool) -> ModelPlan:
     desired = ACTIONS[candidate.action]
-    position = candidate.position
+    position, pending = candidate.position, candidate.books.pending_close
+    if (
+        position is not None
+        and position.direction == desired.direction
+        and pending is not None
+        and pending.position_id == position.position_id
+        and pending.cause != "signal"
+    ):
+        leg = _close(candidate, position, now, pending.cause)
+        waiting = Waiting(pending.cause, position.direction)
+        return ModelPlan(candidate.model, candidate.bar_time, candidate.action, "CLOSE", waiting, leg)
     verdict = sync.decide(
         position.direction if position else 0,
         candidate.real_intensity,
@@ -176,7 +189,7 @@ def _refusal(candidate: Candidate, *, now: float, paused: bool) -> str | None:
     return None
 
 
-def _close(candidate: Candidate, position: Position, decided_at: float) -> CloseIntent:
+def _close(candidate: Candidate, position: Position, decided_at: float, cause: CloseCause = "signal") -> CloseIntent:
     return CloseIntent(
         intent_id(candidate.model, candidate.bar_time, 0),
         candidate.model,
@@ -184,6 +197,7 @@ def _close(candidate: Candidate, position: Position, decided_at: float) -> Close
         position.position_id,
         position.volume_cents,
         decided_at,
+        cause,
     )
 
 

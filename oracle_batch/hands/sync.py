@@ -5,10 +5,11 @@ An edge is a signal that differs from the previous bar's. Only an edge opens; a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oracle_batch.hands.books import Decision, WaitCause, Waiting
-from oracle_batch.types import Action
+from oracle_batch.types import ACTIONS, Action
 
 STICKY: frozenset[WaitCause] = frozenset({"stopped", "manual", "operator", "emergency"})
 """Causes that end only at WAIT or at the opposite direction: a change of intensity is not a new move."""
@@ -21,6 +22,22 @@ REASON: dict[WaitCause, str] = {
     "emergency": "EMERGENCY",
 }
 """The stable reason code of each waiting cause."""
+
+
+def is_sticky(waiting: Waiting | None, direction: int) -> bool:
+    """Whether a cause keeps a model from entering in this direction even on an edge."""
+    return waiting is not None and waiting.cause in STICKY and waiting.direction == direction
+
+
+def outlasted(waiting: Waiting | None, silent: Iterable[int]) -> Waiting | None:
+    """What is left of a cause after bars that the brain consumed without the hands; ``silent`` are their actions.
+
+    >>> outlasted(Waiting("stopped", 1), [1, 2]), outlasted(Waiting("stopped", 1), [1, 0, 1])
+    (Waiting(cause='stopped', direction=1), None)
+    """
+    if waiting is None or all(is_sticky(waiting, ACTIONS[action].direction) for action in silent):
+        return waiting
+    return None if waiting.cause in STICKY else waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +61,6 @@ def decide(
 
     ``enter_first``: this is the model's first live bar and the operator wants it entered although it is no edge.
 
-    >>> from oracle_batch.types import ACTIONS
     >>> decide(0, 0, ACTIONS[1], edge=True, waiting=None).decision
     'OPEN'
     >>> decide(0, 0, ACTIONS[1], edge=False, waiting=None)
@@ -58,7 +74,7 @@ def decide(
         if edge:
             return Verdict("CLOSE_OPEN", None)
         return Verdict("CLOSE", Waiting("missed", desired.direction))
-    if waiting is not None and waiting.cause in STICKY and waiting.direction == desired.direction:
+    if is_sticky(waiting, desired.direction):
         return Verdict("WAIT_SYNC", waiting)
     if edge or (enter_first and waiting is None):
         return Verdict("OPEN", None)

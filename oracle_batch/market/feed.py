@@ -35,6 +35,11 @@ class _Series:
         self.path = path
         self._reader: Reader = ParquetReader(path) if path.suffix == ".parquet" else CsvReader(path)
         self._slabs: dict[int, _Slab] = {}
+        self._stamp = _stamp(path)
+
+    def is_outdated(self) -> bool:
+        """Whether the file has been replaced or has grown since it was first read."""
+        return _stamp(self.path) != self._stamp
 
     def between(self, start: int, end: int) -> Bars:
         groups = [group for group in self._reader.groups() if group.last >= start and group.first < end]
@@ -73,8 +78,16 @@ class _Series:
         return _Slab(low, high, self._reader.rows(group, low, high))
 
 
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 class Feed:
-    """Bars by symbol and timeframe. A file is taken to stay as it is for the life of this object.
+    """Bars by symbol and timeframe. A file that is replaced meanwhile is read anew.
 
     Raises:
         ConfigError: the folder is missing, or a series has both a Parquet and a CSV file.
@@ -125,4 +138,6 @@ class Feed:
         if series is None:
             fix = f"put {symbol}_{timeframe}.parquet or .csv into the folder"
             raise BarError(f"no bars of {symbol} {timeframe}", file=self.folder, fix=fix)
+        if series.is_outdated():
+            series = self._series[symbol, timeframe] = _Series(series.path)
         return series

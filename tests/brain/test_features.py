@@ -81,7 +81,7 @@ def test_real_windows_of_other_instruments(symbol: str, params: FeatureParams) -
         compare(bars[end - WINDOW : end], params)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     params=periods,
     seed=st.integers(0, 2**32 - 1),

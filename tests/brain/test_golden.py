@@ -13,7 +13,7 @@ from oracle_batch.brain.twin import FLAT
 from oracle_batch.bundle.compiled import load_model
 from tests.brain.golden import CASES, TYPES, Case, compute
 
-RECOMPUTED = 40
+RECOMPUTED = 25
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.file.stem)
 
 

@@ -112,7 +112,7 @@ def test_the_books_of_a_state_are_consistent(life: tuple[dict[str, Any], list[tu
         previous = twin
 
 
-RAW = {
+RAW: dict[str, Any] = {
     "point": 0.00001,
     "digits": 5,
     "pip_value": 10.0,

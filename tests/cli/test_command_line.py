@@ -1,0 +1,155 @@
+"""Wrong input of all kinds: the right exit code, one clear message on stderr in the log's form, nothing on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from oracle_batch import __version__
+from oracle_batch.cli import hoist
+from tests.cli.conftest import LATER, MODEL, Cli, child
+
+WRONG = [
+    (64, ["nope"], "No such command 'nope'"),
+    (64, ["tick", "--nope"], "No such option: --nope"),
+    (64, ["tick", "extra"], "unexpected extra argument"),
+    (64, ["tick", "--now", "yesterday"], "'yesterday' is no instant"),
+    (64, ["tick", "--now", "2026-07-24T08:00:01"], "has no UTC offset"),
+    (64, ["tick", "--now", "nan"], "no instant between 1970 and 9999"),
+    (64, ["tick", "--now", "1e300"], "no instant between 1970 and 9999"),
+    (64, ["tick", "--now", "-1"], "no instant between 1970 and 9999"),
+    (64, ["status", "--now", "inf"], "no instant between 1970 and 9999"),
+    (64, ["tick", "--arm", "20"], "not available yet"),
+    (64, ["--log-format", "xml", "tick"], "'xml' is not one of"),
+    (64, ["--log-level", "loud", "tick"], "'loud' is not one of"),
+    (64, ["tick", "--home"], "requires an argument"),
+    (64, ["warmup"], "name a symbol or a model id, or say --all"),
+    (64, ["warmup", "EURUSD", "--all"], "name a symbol or a model id, or say --all"),
+    (64, ["replay"], "Missing argument"),
+    (64, ["demo", "--closes", "0"], "0 is not in the range"),
+    (65, ["models", "check", "absent.zip"], "absent.zip: cannot be read"),
+    (65, ["models", "add", "absent.zip"], "absent.zip: cannot be read"),
+    (65, ["replay", "absent.zip", "--bars", "b.parquet", "--out", "o.parquet"], "absent.zip: cannot be read"),
+    (78, ["tick", "--config", "absent.toml"], "absent.toml: no such file"),
+    (78, ["status", "--config", "absent.toml"], "absent.toml: no such file"),
+    (78, ["run", "--config", "absent.toml"], "absent.toml: no such file"),
+    (78, ["tick"], "no model bundle here (oracle-batch models add FILE.zip)"),
+    (78, ["run"], "no model bundle here (oracle-batch models add FILE.zip)"),
+    (78, ["warmup", "NOPE"], "no model is or trades 'NOPE'"),
+    (78, ["tick", "--account", "other"], "there is no account 'other' (known: paper)"),
+]
+
+
+@pytest.mark.parametrize(("code", "arguments", "message"), WRONG, ids=[" ".join(one[1]) for one in WRONG])
+def test_a_wrong_call_says_what_is_wrong(code: int, arguments: list[str], message: str, empty: Cli) -> None:
+    ran = empty(*arguments)
+    assert ran.code == code
+    assert message in ran.err
+    assert " ERROR " in ran.err
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(("code", "arguments", "message"), WRONG, ids=[" ".join(one[1]) for one in WRONG])
+def test_with_json_every_line_is_json(code: int, arguments: list[str], message: str, empty: Cli) -> None:
+    if "--log-format" in arguments:
+        return
+    ran = empty("--log-format", "json", *arguments)
+    lines = [json.loads(line) for line in ran.err.splitlines()]
+    assert ran.code == code
+    assert message in lines[-1]["message"]
+    assert lines[-1]["level"] == "error"
+    assert all(set(line) == {"time", "level", "logger", "message"} for line in lines)
+
+
+@pytest.mark.parametrize("command", [["tick"], ["status"], ["warmup", "--all"], ["run"], ["pause"], ["resume"]])
+def test_a_mistyped_home_is_told_not_created(command: list[str], empty: Cli) -> None:
+    for home, why in ((empty.home / "absent", "no such folder"), (empty.home / "file", "not a folder")):
+        (empty.home / "file").write_text("")
+        ran = empty.bare("--home", home, *command)
+        assert ran.code == 78
+        assert f"{home}: --home: " in ran.err
+        assert why in ran.err
+    assert not (empty.home / "absent").exists()
+
+
+def test_a_home_that_takes_no_files_is_a_file_problem(empty: Cli) -> None:
+    ran = empty.bare("--home", "/proc", "tick")
+    assert ran.code == 65
+    assert "cannot create the folder" in ran.err
+
+
+def test_global_options_stand_before_or_after_the_command(traded: Cli) -> None:
+    calls = (
+        ("--home", traded.home, "status", "--json", "--now", LATER),
+        ("status", "--json", "--home", traded.home, "--now", LATER),
+        ("status", f"--home={traded.home}", "--json", "--log-level=debug", "--now", LATER),
+    )
+    found = [traded.bare(*call) for call in calls]
+    assert [ran.code for ran in found] == [0, 0, 0]
+    assert found[0].json == found[1].json == found[2].json
+
+
+def test_what_follows_two_dashes_is_no_option() -> None:
+    assert hoist(["replay", "--", "--home", "x"]) == ["replay", "--", "--home", "x"]
+
+
+def test_the_home_comes_from_the_environment(traded: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORACLE_HOME", str(traded.home))
+    assert MODEL in traded.bare("status").out
+
+
+def test_help_and_version_are_no_errors(empty: Cli) -> None:
+    assert empty.bare("--version").out == f"oracle-batch {__version__}\n"
+    ran = empty.bare("tick", "--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert "--dry-run" in ran.out
+
+
+@pytest.mark.parametrize("arguments", [[], ["models"]])
+def test_no_command_is_answered_by_the_help(arguments: list[str], empty: Cli) -> None:
+    ran = empty.bare(*arguments)
+    assert (ran.code, ran.out) == (64, "")
+    assert "Commands:" in ran.err
+
+
+def test_a_defect_is_told_in_the_logs_form(empty: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("oracle_batch.status.read_status", broken)
+    ran = empty("status", "--log-format", "json")
+    line = json.loads(ran.err)
+    assert ran.code == 1
+    assert "unexpected ZeroDivisionError: oops" in line["message"]
+    assert "Traceback" in line["traceback"]
+
+
+def test_a_reader_who_stops_reading_is_no_error(traded: Cli) -> None:
+    for command in (["status"], ["status", "--json"], ["models", "list"], ["--help"]):
+        end, start = os.pipe()
+        os.close(end)
+        with child("--home", traded.home, *command) as process:
+            process.communicate()
+        with os.fdopen(start, "w") as closed, child("--home", traded.home, *command) as _:
+            pass
+        assert process.returncode == 0
+        assert closed.closed
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_demo_leaves_nothing_behind(number: int, code: int, tmp_path: Path) -> None:
+    process = child("demo", "--closes", "3000", environment={"TMPDIR": str(tmp_path)})
+    deadline = time.monotonic() + 20
+    while not list(tmp_path.glob("oracle-batch-demo-*/state/journal/paper/*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert ("interrupted" in err) is (number == signal.SIGINT)
+    assert list(tmp_path.iterdir()) == []

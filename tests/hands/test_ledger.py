@@ -1,0 +1,152 @@
+"""How the books change: by answers, by ends without us, by what the broker holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from msgspec.structs import replace as with_
+
+from oracle_batch.broker.base import Ack, CloseCause, CloseIntent, CloseReason, Deal, OpenIntent, Position
+from oracle_batch.hands import ledger
+from oracle_batch.hands.books import HeldPosition, ModelBooks, PendingClose, Waiting
+from oracle_batch.hands.outcome import answer, conclude
+from oracle_batch.hands.plan import ModelPlan
+
+MODEL = "EURUSD_M15"
+HELD = HeldPosition(7, 1, 2, 300_000, 1.1, 900.0)
+OPEN = OpenIntent("ob-EURUSD_M15-900-1", MODEL, "EURUSD", 1, 2, 300_000, "oracle:EURUSD_M15", "", 1800.0, 1860.0)
+CLOSE = CloseIntent("ob-EURUSD_M15-900-0", MODEL, "EURUSD", 7, 300_000, 1800.0)
+POSITION = Position(7, "EURUSD", 1, 300_000, 1.1, 900.0, "oracle:EURUSD_M15", "O|2.0|3|2|2|10000|0.0|0.00")
+
+
+def deal(
+    position: int = 7, *, closing: bool, profit: float = 0.0, reason: CloseReason = "order", client: str = ""
+) -> Deal:
+    return Deal(1, 1, client, position, "", "EURUSD", 1, 300_000, 1.1, 1801.0, closing, reason, profit, 0.1)
+
+
+FILLED = Ack(OPEN.intent_id, "OK", None, 7, 1.1, 0.0, (deal(closing=False, client=OPEN.intent_id),))
+DONE = Ack(CLOSE.intent_id, "OK", None, 7, 1.1, 0.0, (deal(closing=True, profit=5.0),))
+
+
+def test_a_filled_entry_is_held_and_waits_for_nothing() -> None:
+    books = ledger.after_ack(ModelBooks(waiting=Waiting("missed", 1)), OPEN, FILLED)
+    assert books.position == HeldPosition(7, 1, 2, 300_000, 1.1, 1801.0)
+    assert books.waiting is None
+
+
+@pytest.mark.parametrize("status", ["FAIL", "SKIP"])
+def test_an_entry_that_came_to_nothing_is_missed(status: str) -> None:
+    books = ledger.after_ack(ModelBooks(), OPEN, Ack(OPEN.intent_id, status, "NO"))  # type: ignore[arg-type]
+    assert books == ModelBooks(waiting=Waiting("missed", 1))
+
+
+def test_an_unknown_outcome_changes_nothing() -> None:
+    books = ModelBooks(position=HELD, waiting=Waiting("missed", -1))
+    for leg in (OPEN, CLOSE):
+        assert ledger.after_ack(books, leg, Ack(leg.intent_id, "UNKNOWN")) == books
+
+
+@pytest.mark.parametrize(("profit", "losses"), [(5.0, 0), (0.05, 3), (-5.0, 3)])
+def test_losses_in_a_row_are_counted_net_of_commission(profit: float, losses: int) -> None:
+    ack = replace(DONE, deals=(deal(closing=True, profit=profit),))
+    books = ledger.after_ack(ModelBooks(position=HELD, consecutive_losses=2), CLOSE, ack)
+    assert (books.position, books.consecutive_losses) == (None, losses)
+
+
+@pytest.mark.parametrize(("cause", "waiting"), [("signal", None), ("emergency", "emergency"), ("operator", "operator")])
+def test_a_close_waits_by_its_cause(cause: CloseCause, waiting: str | None) -> None:
+    books = ledger.after_ack(ModelBooks(position=HELD), replace(CLOSE, cause=cause), DONE)
+    assert books.waiting == (None if waiting is None else Waiting(waiting, 1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reason", ["stop_loss", "take_profit", "stop_out"])
+def test_a_stop_that_was_quicker_than_our_close_keeps_its_cause(reason: CloseReason) -> None:
+    ack = replace(DONE, reason="ALREADY_CLOSED", deals=(deal(closing=True, reason=reason),))
+    books = ledger.after_ack(ModelBooks(position=HELD), CLOSE, ack)
+    assert books.waiting == Waiting("stopped", 1)
+    plan = ModelPlan(MODEL, 900, 1, "CLOSE", Waiting("missed", 1), CLOSE)
+    assert conclude(books, plan, [ack]).waiting == Waiting("stopped", 1)
+    assert conclude(books, replace(plan, action=4, waiting=Waiting("missed", -1)), [ack]).waiting == Waiting(
+        "missed", -1
+    )
+    assert conclude(books, replace(plan, action=0, waiting=None), [ack]).waiting is None
+
+
+def test_a_refused_close_is_pending_since_the_first_refusal() -> None:
+    refused = Ack(CLOSE.intent_id, "FAIL", "MARKET_CLOSED")
+    books = ledger.after_ack(ModelBooks(position=HELD), CLOSE, refused)
+    assert books.pending_close == PendingClose(7, 1800.0, "signal")
+    again = ledger.after_ack(books, replace(CLOSE, decided_at=2700.0), refused)
+    assert again == books
+    assert ledger.after_ack(again, CLOSE, DONE).pending_close is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("stop_loss", "stopped"),
+        ("take_profit", "stopped"),
+        ("stop_out", "stopped"),
+        ("manual", "manual"),
+        ("order", "manual"),
+    ],
+)
+def test_an_end_without_us_has_a_cause(reason: CloseReason, cause: str) -> None:
+    result = ledger.ended(7, [deal(closing=True, reason=reason, profit=-1.0), deal(8, closing=True, profit=99.0)])
+    books = ledger.after_end(ModelBooks(position=HELD), result)
+    assert books == ModelBooks(waiting=Waiting(cause, 1), consecutive_losses=1)  # type: ignore[arg-type]
+    assert (result.net, result.time) == (-1.1, 1801.0)
+
+
+def test_an_end_that_the_broker_does_not_explain_is_somebodys_hand() -> None:
+    result = ledger.ended(7, [])
+    assert (result.reason, result.time) == ("manual", None)
+
+
+def test_the_intensity_is_read_from_the_comment_then_the_books_never_from_the_volume() -> None:
+    foreign = replace(POSITION, comment="by hand")
+    assert ledger.real_intensity(POSITION, ModelBooks()) == 2
+    assert ledger.real_intensity(POSITION, ModelBooks(position=with_(HELD, intensity=3))) == 2
+    assert ledger.real_intensity(POSITION, ModelBooks(position=with_(HELD, intensity=3, relabelled=True))) == 3
+    assert ledger.real_intensity(foreign, ModelBooks(position=HELD)) == 2
+    assert ledger.real_intensity(foreign, ModelBooks(position=with_(HELD, position_id=8))) is None
+    assert ledger.real_intensity(foreign, ModelBooks()) is None
+
+
+def test_a_position_that_lost_a_part_is_held_with_what_is_left() -> None:
+    books = ledger.adopted(ModelBooks(position=HELD), replace(POSITION, volume_cents=100_000))
+    assert books.position == with_(HELD, volume_cents=100_000)
+    assert ledger.adopted(books, replace(POSITION, volume_cents=100_000)) is books
+    assert ledger.adopted(ModelBooks(), replace(POSITION, comment="")) == ModelBooks()
+
+
+# what a plan comes to
+
+
+@pytest.mark.parametrize(
+    ("close", "entry", "word", "reason"),
+    [
+        ("OK", "OK", "OK", None),
+        ("OK", "FAIL", "FAIL", "entry"),
+        ("OK", "SKIP", "SKIP", "entry"),
+        ("FAIL", "FAIL", "FAIL", "entry"),
+        ("UNKNOWN", "FAIL", "UNKNOWN", "close"),
+        ("FAIL", "UNKNOWN", "UNKNOWN", "entry"),
+        ("OK", "UNKNOWN", "UNKNOWN", "entry"),
+    ],
+)
+def test_a_reversal_reports_its_worse_leg(close: str, entry: str, word: str, reason: str | None) -> None:
+    plan = ModelPlan(MODEL, 900, 5, "CLOSE_OPEN", None, CLOSE, OPEN)
+    acks = [
+        Ack(leg.intent_id, status, None if status == "OK" else name)  # type: ignore[arg-type]
+        for leg, status, name in ((CLOSE, close, "close"), (OPEN, entry, "entry"))
+    ]
+    assert answer(plan, acks) == (word, reason)
+
+
+def test_a_refused_entry_is_worse_than_its_confirmed_close() -> None:
+    plan = ModelPlan(MODEL, 900, 5, "CLOSE_OPEN", Waiting("missed", -1), CLOSE, None, "LATE")
+    assert answer(plan, [DONE]) == ("SKIP", "LATE")
+    assert answer(ModelPlan(MODEL, 900, 0, "NOOP", None), []) == (None, None)

@@ -1,0 +1,70 @@
+"""The benchmarks run, in the smallest size there is; their numbers mean nothing here."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from bench import fleet, measure
+from oracle_batch.bundle.compiled import load_model
+
+ROOT = Path(__file__).parents[1]
+TINY = measure.Sizes(
+    models=3,
+    many=7,
+    closes=3,
+    decisions=5,
+    decisions_filter=2,
+    decisions_many=2,
+    builds=2,
+    reference_rounds=2,
+    replayed_bars=50,
+    replays=1,
+    cold_ticks=1,
+)
+NUMBERS = (
+    "decide_ms_20",
+    "decide_ms_20_p99",
+    "decide_ms_2000",
+    "decide_filter_ms_20",
+    "reference_decide_ms_20",
+    "reference_over_decide_20",
+    "replay_bars_per_s",
+    "tick_wall_s_20",
+    "tick_cpu_s_20",
+    "tick_peak_rss_mb_20",
+)
+
+
+@pytest.fixture(autouse=True)
+def _training_libraries() -> None:
+    """The reference and the derived bundles need them."""
+    for name in ("torch", "stable_baselines3", "hmmlearn", "pandas"):
+        pytest.importorskip(name)
+
+
+def test_every_key_is_measured_and_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = json.loads(json.dumps(measure.measure(tmp_path, TINY)))
+    for key in NUMBERS:
+        assert math.isfinite(numbers[key])
+        assert numbers[key] > 0
+    assert numbers["reference_agreement_20"] == 1.0
+    explained = re.findall(r"`(\w+)`", (ROOT / "bench" / "README.md").read_text())
+    assert set(numbers) <= set(explained)
+    assert capsys.readouterr().out == "", "the one line of JSON is main's"
+
+
+def test_the_fleet_is_alike_in_shape_and_different_in_weights(tmp_path: Path) -> None:
+    from bench import reference
+
+    paths = [fleet.write_bundle(number, tmp_path) for number in range(4)]
+    models = [load_model(path, None) for path in paths]
+    assert [model.model_id for model in models] == ["AAA01_M15", "AAA02_M15", "AAA03_M15", "AAA04_M15"]
+    assert {model.policy.shape for model in models} == {(14, 64, 64, 7)}
+    assert {model.covariance_type for model in models} == {"full"}
+    assert len({model.policy.weights[1].tobytes() for model in fleet.multiplied(models, 9)}) == 9
+    assert reference.load(paths[1]).metadata["symbol"]["clean"] == "AAA02"

@@ -1,0 +1,83 @@
+"""A broker that does as it is told: the paper broker, except where a test spoils it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from oracle_batch import tick as tick_module
+from oracle_batch.bars import Bars
+from oracle_batch.broker.base import Account, Ack, Broker, CloseIntent, Deal, Gate, Intent, Position, Quote, SymbolSpec
+from oracle_batch.brokers import make_broker
+
+
+class Wrapped:
+    """Hands everything through to another broker and notes every leg that was sent."""
+
+    def __init__(self, inner: Broker) -> None:
+        self.inner = inner
+        self.sent: list[str] = []
+        self.closed = 0
+
+    async def connect(self) -> None:
+        await self.inner.connect()
+
+    async def close(self) -> None:
+        self.closed += 1
+        await self.inner.close()
+
+    async def account(self) -> Account:
+        return await self.inner.account()
+
+    async def symbols(self, names: Sequence[str]) -> dict[str, SymbolSpec]:
+        return await self.inner.symbols(names)
+
+    async def positions(self) -> list[Position]:
+        return await self.inner.positions()
+
+    async def bars(self, symbol: str, timeframe: str, start: int, end: int) -> Bars:
+        return await self.inner.bars(symbol, timeframe, start, end)
+
+    async def quotes(self, names: Sequence[str]) -> dict[str, Quote]:
+        return await self.inner.quotes(names)
+
+    async def deals(self, since: float) -> list[Deal]:
+        return await self.inner.deals(since)
+
+    async def execute(self, intents: Sequence[Intent], gate: Gate) -> list[Ack]:
+        self.sent += [intent.intent_id for intent in intents]
+        return await self.inner.execute(intents, gate)
+
+
+class RefusesCloses(Wrapped):
+    """A market that takes no closes; openings that wait for one fail, as the protocol says."""
+
+    reason = "MARKET_CLOSED"
+
+    async def execute(self, intents: Sequence[Intent], gate: Gate) -> list[Ack]:
+        closes = [leg for leg in intents if isinstance(leg, CloseIntent)]
+        others = [leg for leg in intents if not isinstance(leg, CloseIntent)]
+        acks = {leg.intent_id: Ack(leg.intent_id, "FAIL", self.reason) for leg in closes}
+        acks |= {ack.intent_id: ack for ack in await super().execute(others, gate)}
+        return [acks[leg.intent_id] for leg in intents]
+
+
+def install(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Any], Any], account: str | None = None) -> list[Any]:
+    """Let every session from now on use ``spoil(broker)``; gives the list of those made."""
+    made: list[Any] = []
+
+    def make(settings: Any, *rest: Any, **options: Any) -> Any:
+        broker: Any = make_broker(settings, *rest, **options)
+        if account in (None, settings.account):
+            broker = spoil(broker)
+        made.append(broker)
+        return broker
+
+    monkeypatch.setattr(tick_module, "make_broker", make)
+    return made
+
+
+def uninstall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tick_module, "make_broker", make_broker)
