@@ -106,6 +106,7 @@ class Desk:
         self.positions = await self.broker.positions()
         open_ids = frozenset(position.position_id for position in self.positions)
         books = await self._fold(tail, open_ids)
+        self.positions = ledger.claimed(self.positions, books)
         await self._note_ends(books, open_ids)
         self._adopt(books, open_ids)
         self.executor = with_(self.executor, models=books, journal=tail.end)
@@ -122,6 +123,7 @@ class Desk:
         for one in self.recovery.concluded:
             last = self.recovery.books[one.model].last or LastOutcome(one.bar_time)
             self.outcomes[one.model] = Outcome(one.bar_time, one.action, None, one.decision, last.ack, last.reason)
+        self.ended_at.update(self.recovery.ended_at)
         return self.recovery.books
 
     async def _note_ends(self, books: dict[str, ModelBooks], open_ids: frozenset[int]) -> None:
@@ -236,7 +238,7 @@ class Desk:
             books = self.executor.models.get(name)
             if books is None or (name, bar_time) in self.recovery.decisions_revised or bar_time > books.last_bar:
                 continue
-            self._book(name, with_(books, decisions_revised=books.decisions_revised + 1))
+            self.book(name, with_(books, decisions_revised=books.decisions_revised + 1))
             self.before_send.append(Event(DECISION_REVISED, name, {"bar_time": bar_time}))
 
     # journal, send, journal
@@ -284,7 +286,8 @@ class Desk:
         for leg in self.intents:
             ack = self.acks.get(leg.intent_id)
             if ack is not None:
-                self._book(leg.model, ledger.after_ack(self.books(leg.model), leg, ack))
+                if leg.model:
+                    self.book(leg.model, ledger.after_ack(self.books(leg.model), leg, ack))
                 self.after_send += ack_records(leg, ack, self.models, self.specs)
         for one in self.plans:
             self._conclude_plan(one, thoughts[one.model])
@@ -303,7 +306,7 @@ class Desk:
         else:
             acks = answers_to(one, self.acks)
             word, reason = answer(one, acks)
-            self._book(one.model, conclude(self.books(one.model), one, acks))
+            self.book(one.model, conclude(self.books(one.model), one, acks))
         self.outcomes[one.model] = Outcome(one.bar_time, one.action, thought.hmm_state, one.decision, word, reason)
         if one.decision != "NOOP" and not (legs_of(one) and word == "OK"):
             detail = {"bar_time": one.bar_time, "decision": one.decision, "ack": word, "reason": reason}
@@ -336,7 +339,7 @@ class Desk:
         self.outcomes[name] = Outcome(bar_time=bar_time, reason=_code(error), error=str(error))
         if name in self.executor.models:
             last = LastOutcome(bar_time or 0, error=str(error), reason=_code(error))
-            self._book(name, with_(self.executor.models[name], last=last))
+            self.book(name, with_(self.executor.models[name], last=last))
         self.after_send.append(Event("model_failed", name, {"error": str(error)}))
 
     def outcome(self) -> AccountOutcome:
@@ -352,7 +355,8 @@ class Desk:
         """A model's books as they are now; empty ones if it has none."""
         return self.executor.models.get(name, ModelBooks())
 
-    def _book(self, name: str, books: ModelBooks) -> None:
+    def book(self, name: str, books: ModelBooks) -> None:
+        """Take a model's new books in; damaged ones stay as they are."""
         if name not in self.executor.damaged:
             self.executor = with_(self.executor, models={**self.executor.models, name: books})
 

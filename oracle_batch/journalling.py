@@ -24,13 +24,14 @@ def ack_records(leg: Intent, ack: Ack, models: Mapping[str, Model], specs: Mappi
     records: list[Record] = [AckRecord.of(ack, leg.model, wire)]
     records += [Fill(leg.model, deal) for deal in ack.deals]
     if isinstance(leg, CloseIntent) and ack.status == "OK":
-        records.append(close_record(leg.model, ledger.ended(leg.position_id, ack.deals, otherwise="order"), models))
+        result = ledger.ended(leg.position_id, ack.deals, otherwise="order")
+        records.append(close_record(leg.model, result, models, leg.symbol))
     return records
 
 
-def close_record(name: str, result: ledger.Ended, models: Mapping[str, Model]) -> Close:
-    """The end of a position, whoever ended it."""
+def close_record(name: str, result: ledger.Ended, models: Mapping[str, Model], symbol: str = "") -> Close:
+    """The end of a position, whoever ended it; ``symbol`` is told where no bundle says the model's own."""
     model = models.get(name)
-    wire = texts.closed_text(model.symbol if model else name, result.position_id, result.net, result.reason)
+    wire = texts.closed_text(model.symbol if model else symbol or name, result.position_id, result.net, result.reason)
     _log.info("%s", wire)
     return Close(name, result.position_id, result.profit, result.commission, result.reason, wire)

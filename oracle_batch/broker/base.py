@@ -123,7 +123,8 @@ class OpenIntent:
 class CloseIntent:
     """A closing leg. Its identity is (position, remaining volume); ``intent_id`` is ours alone.
 
-    ``cause`` says whose wish it is: the model's signal, an emergency rule's or the operator's.
+    ``cause`` says whose wish it is: the model's signal, an emergency rule's or the operator's. ``model`` is empty for
+    a position that is no model's, which only the operator closes.
     """
 
     intent_id: str
