@@ -65,9 +65,8 @@ def roll(
         events.append(LimitEvent("DAY_RESET", now, numbers | {"peak_eod_balance": rolled.peak_eod_balance}))
         if is_estimated(rolled, rules):
             events.append(estimated_event(rolled, now))
-        complete = rolled.balance_source == "observed" or (
-            history is not None and history.since <= min(resets or [now])
-        )
+        covered = history is not None and history.since <= min([*resets, rolled.day_start])
+        complete = covered or rolled.balance_source == "observed"
         if rolled.peak_eod_balance > peaks.peak_eod_balance and trails_balance(rules) and not complete:
             events.append(LimitEvent("PEAK_ESTIMATED", now, {"peak": rolled.peak_eod_balance}))
     else:

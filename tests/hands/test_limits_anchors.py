@@ -325,3 +325,27 @@ def test_a_restart_at_any_point_gives_the_same_anchors() -> None:
 
 def test_day_rules_read_well_in_the_file() -> None:
     assert str(DayRule("00:30", "UTC")) == "00:30 UTC"
+
+
+def test_a_loss_just_before_the_reset_does_not_lower_an_anchor_that_was_seen_higher() -> None:
+    """The firm's snapshot and the server's clock may differ by seconds: the higher state counts."""
+    reset = prague("2026-11-21 00:00")
+    deals = history(reset - 86400, [(reset - 2, -1000.0)])
+    after, _ = roll(opened(FTMO_2, reset - 60), FTMO_2, reset + 60, money(99_000), deals)
+    assert (after.day_balance, after.balance_source) == (HUNDRED, "observed")
+
+
+def test_a_deal_at_the_very_reset_belongs_to_the_new_day() -> None:
+    reset = prague("2026-11-21 00:00")
+    deals = history(reset - 86400, [(reset, -1000.0)])
+    after, _ = roll(opened(FTMO_2, reset - 20_000), FTMO_2, reset + 20_000, money(99_000), deals)
+    assert (after.day_balance, after.balance_source) == (HUNDRED, "rebuilt")
+
+
+def test_a_payout_days_after_a_high_midnight_leaves_that_peak() -> None:
+    first = prague("2026-11-16 12:00")
+    deals = history(first, [(first + 3600, 4000.0)], [(first + 2 * 86400, -4000.0)])
+    after, _ = roll(opened(FTMO_1, first), FTMO_1, first + 4 * 86400, money(100_000), deals)
+    assert (after.peak_eod_balance, after.day_balance) == (104_000_00, HUNDRED)
+    anew, _ = start(FTMO_1, first + 4 * 86400, money(100_000), HUNDRED, deals)
+    assert anew.peak_eod_balance == 104_000_00
