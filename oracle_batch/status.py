@@ -15,7 +15,6 @@ from oracle_batch.config import (
     Settings,
     SymbolSettings,
     load_executor_symbols,
-    not_yet_effective,
 )
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands.books import LastOutcome, ModelBooks
@@ -127,7 +126,7 @@ class Status:
 def read_status(workspace: Workspace, settings: Settings, now: float) -> Status:
     """Everything the files tell; what cannot be read becomes a problem, never an error."""
     models, refused = _models(workspace)
-    entries, notes = _entries(workspace, models)
+    entries, notes = _entries(workspace)
     known: dict[str, _Known] = {name: _Known(None, None, error) for name, error in refused.items()}
     for name, model in models.items():
         known[name] = _known(workspace, model, entries)
@@ -151,18 +150,13 @@ def _models(workspace: Workspace) -> tuple[dict[str, Model], dict[str, OracleBat
         return {}, {str(workspace.models): error}
 
 
-def _entries(workspace: Workspace, models: Mapping[str, Model]) -> tuple[ExecutorSymbols, list[str]]:
-    """The execution settings, and what is wrong with them or asks for something this release does not do."""
+def _entries(workspace: Workspace) -> tuple[ExecutorSymbols, list[str]]:
+    """The execution settings, and what is wrong with them."""
     try:
         entries = load_executor_symbols(workspace.executor_symbols)
     except OracleBatchError as error:
         return ExecutorSymbols(), [str(error)]
-    notes = [str(error) for error in entries.errors.values()]
-    for key, entry in entries.entries.items():
-        traded = any(key in (name, model.symbol, model.broker_symbol) for name, model in models.items())
-        if traded and entry.enabled and (later := not_yet_effective(entry)):
-            notes.append(f"{key}: set but not in effect in this release: {', '.join(later)}")
-    return entries, notes
+    return entries, [str(error) for error in entries.errors.values()]
 
 
 def _known(workspace: Workspace, model: Model, entries: ExecutorSymbols) -> _Known:

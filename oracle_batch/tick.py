@@ -29,7 +29,6 @@ from oracle_batch.config import (
     SymbolSettings,
     created_defaults,
     load_executor_symbols,
-    not_yet_effective,
 )
 from oracle_batch.desk import Desk
 from oracle_batch.errors import ConfigError, OracleBatchError
@@ -194,8 +193,6 @@ def _symbol_settings(job: Job, models: Mapping[str, Model]) -> dict[str, SymbolS
         if entry is None:
             missing.append(model.symbol)
         found[name] = entry or SymbolSettings()
-        if entry is not None and entry.enabled and (later := not_yet_effective(entry)):
-            _log.info("%s: %s: not in effect in this release: %s", path, name, ", ".join(later))
     if missing and not job.dry_run:
         data = created_defaults(read_bytes(path), missing, file=path)
         if data is not None:

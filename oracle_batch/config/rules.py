@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -83,9 +84,9 @@ class EntryRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     symbol_currencies: dict[str, tuple[CurrencyCode, ...]] = {}
 
     def __post_init__(self) -> None:
-        zone_of(self.hours_zone)
-        parse_windows(self.trading_hours)
-        parse_windows(self.blackout)
+        _check("hours_zone", zone_of, self.hours_zone)
+        _check("trading_hours", parse_windows, self.trading_hours)
+        _check("blackout", parse_windows, self.blackout)
         for symbol, currencies in self.symbol_currencies.items():
             if len(currencies) not in (1, 2) or len(set(currencies)) < len(currencies):
                 raise ValueError(f"symbol_currencies: {symbol}: name one currency, or base and quote")
@@ -96,3 +97,10 @@ class EntryRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         guards = (self.stoploss_guard, self.low_profit)
         spans = [60 * (guard.lookback_min + guard.stop_duration_min) for guard in guards if guard.trade_limit]
         return max(_MINIMUM_HISTORY_S, *spans) if spans else _MINIMUM_HISTORY_S
+
+
+def _check(key: str, parse: Callable[[Any], object], value: object) -> None:
+    try:
+        parse(value)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error

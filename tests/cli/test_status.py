@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from oracle_batch.status import age
@@ -82,13 +80,6 @@ def test_a_missed_entry_is_waited_out(warm: Cli) -> None:
     assert "PAUSED: no new entries" in ran.out
     assert "missed" in row(ran.out)
     assert "PAUSED" in row(ran.out)
-
-
-def test_settings_without_effect_are_told(traded: Cli) -> None:
-    path = traded.home / "config" / "executor_symbols.json"
-    path.write_text(json.dumps({"EURUSD": {"enabled": True, "sl_usd": 10, "trailing_usd": 5}}), encoding="utf-8")
-    out = traded("status").out
-    assert "! EURUSD: set but not in effect in this release: sl_usd, max_spread_pips, trailing_usd" in out
 
 
 @pytest.mark.parametrize(
