@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from oracle_batch.cli import brain, demo, operator, resident, status, tick
+from oracle_batch.cli import brain, demo, journal, operator, resident, status, tick
 from oracle_batch.cli.models import models_app
 
 
@@ -21,3 +21,8 @@ def commands(app: typer.Typer) -> None:
     app.add_typer(models_app, name="models")
     app.command("pause")(operator.pause)
     app.command("resume")(operator.resume)
+    app.command("close")(operator.close)
+    app.command("enable")(operator.enable)
+    app.command("disable")(operator.disable)
+    app.command("orphans")(operator.orphans)
+    app.command("journal")(journal.journal)

@@ -12,7 +12,7 @@ from oracle_batch.broker.base import Ack, CloseIntent, CloseReason, Deal, Intent
 from oracle_batch.hands.books import HeldPosition, ModelBooks, PendingClose, WaitCause, Waiting
 from oracle_batch.hands.sync import is_sticky
 from oracle_batch.hands.texts import read_comment
-from oracle_batch.types import LABEL_PREFIX, label_of
+from oracle_batch.types import label_of, model_of
 
 CAUSE_OF_END: dict[CloseReason, WaitCause] = {
     "stop_loss": "stopped",
@@ -148,7 +148,7 @@ def claimed(positions: Iterable[Position], books: Mapping[str, ModelBooks]) -> l
     owners = {one.position.position_id: name for name, one in books.items() if one.position is not None}
     return [
         relabel(position, label=label_of(owners[position.position_id]))
-        if position.position_id in owners and not position.label.startswith(LABEL_PREFIX)
+        if position.position_id in owners and model_of(position.label) is None
         else position
         for position in positions
     ]
