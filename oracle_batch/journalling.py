@@ -34,4 +34,4 @@ def close_record(name: str, result: ledger.Ended, models: Mapping[str, Model], s
     model = models.get(name)
     wire = texts.closed_text(model.symbol if model else symbol or name, result.position_id, result.net, result.reason)
     _log.info("%s", wire)
-    return Close(name, result.position_id, result.profit, result.commission, result.reason, wire)
+    return Close(name, result.position_id, result.profit, result.commission, result.reason, wire, result.swap)

@@ -36,10 +36,11 @@ class Ended:
     commission: float
     reason: CloseReason
     time: float | None = None
+    swap: float = 0.0
 
     @property
     def net(self) -> float:
-        return self.profit - self.commission
+        return self.profit + self.swap - self.commission
 
 
 def ended(position_id: int, deals: Iterable[Deal], otherwise: CloseReason = "manual") -> Ended:
@@ -47,7 +48,8 @@ def ended(position_id: int, deals: Iterable[Deal], otherwise: CloseReason = "man
     closing = [deal for deal in deals if deal.position_id == position_id and deal.closing]
     reason = closing[-1].reason if closing else otherwise
     profit, commission = sum(deal.profit for deal in closing), sum(deal.commission for deal in closing)
-    return Ended(position_id, profit, commission, reason, closing[-1].time if closing else None)
+    swap = sum(deal.swap for deal in closing)
+    return Ended(position_id, profit, commission, reason, closing[-1].time if closing else None, swap)
 
 
 def after_ack(books: ModelBooks, intent: Intent, ack: Ack) -> ModelBooks:

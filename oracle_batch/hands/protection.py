@@ -26,13 +26,11 @@ from decimal import Decimal
 from math import isfinite
 from typing import Final, Literal, Protocol
 
+from oracle_batch.broker.base import StopTrigger as StopTrigger
 from oracle_batch.broker.base import SymbolSpec
 from oracle_batch.hands.prices import RELATIVE_DIGITS, RELATIVE_SCALE, distance, down, exact, grid, relative, up
 from oracle_batch.hands.sizing import VolumeReason, VolumeRefusedError, risk_volume_cents, volume_cents
 
-StopTrigger = Literal["trade", "opposite", "double_trade", "double_opposite"]
-"""What triggers a stop, in the broker's words: the side that the position leaves on or the opposite one, one price or
-two in a row."""
 OPPOSITE: Final[frozenset[StopTrigger]] = frozenset({"opposite", "double_opposite"})
 RefusalReason = Literal["REQUIRE_STOP", "STOP_TOO_CLOSE", "MAX_STOP_PCT", "NO_ATR", "NO_RATE"] | VolumeReason
 FARTHEST: Final = Decimal("0.99")

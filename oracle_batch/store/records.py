@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from oracle_batch.broker.base import Ack, AckStatus, CloseIntent, CloseReason, Deal, OpenIntent
+from oracle_batch.broker.base import Ack, AckStatus, AmendIntent, CloseIntent, CloseReason, Deal, OpenIntent
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -62,6 +62,7 @@ class Close(_Record, frozen=True):
     commission: float
     reason: CloseReason
     wire: str
+    swap: float = 0.0
 
 
 class Event(_Record, frozen=True):
@@ -72,12 +73,13 @@ class Event(_Record, frozen=True):
     detail: dict[str, Any] = {}
 
 
-Record = Signal | OpenIntent | CloseIntent | AckRecord | Fill | Close | Event
+Record = Signal | OpenIntent | CloseIntent | AmendIntent | AckRecord | Fill | Close | Event
 
 KINDS: Final[dict[tuple[str, str | None], type[Record]]] = {
     ("signal", None): Signal,
     ("intent", "open"): OpenIntent,
     ("intent", "close"): CloseIntent,
+    ("intent", "amend"): AmendIntent,
     ("ack", None): AckRecord,
     ("fill", None): Fill,
     ("close", None): Close,

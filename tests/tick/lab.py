@@ -21,7 +21,7 @@ import pyarrow.parquet
 from msgspec.structs import replace
 
 from oracle_batch.bars import FIELDS, Bars
-from oracle_batch.broker.base import CloseIntent, OpenIntent
+from oracle_batch.broker.base import AmendIntent, CloseIntent, OpenIntent
 from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
 from oracle_batch.clock import FrozenClock
@@ -255,7 +255,8 @@ class Lab:
         return int(ack.position_id)
 
     def protect(self, position_id: int, stop_loss: float | None, take_profit: float | None = None) -> None:
-        assert run(self.paper().amend(position_id, stop_loss, take_profit)) is None
+        leg = AmendIntent("by hand", "", position_id, "", stop_loss, take_profit, self.clock.now())
+        assert [one.status for one in run(self.paper().execute([leg], lambda _: None))] == ["OK"]
 
 
 def came_to(report: TickReport, name: str, account: str | None = None) -> tuple[str | None, str | None, str | None]:
