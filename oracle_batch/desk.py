@@ -337,9 +337,8 @@ class Desk:
         """Note that a model has no decision."""
         bar_time = thought.bar_time if thought else None
         self.outcomes[name] = Outcome(bar_time=bar_time, reason=_code(error), error=str(error))
-        if name in self.executor.models:
-            last = LastOutcome(bar_time or 0, error=str(error), reason=_code(error))
-            self.book(name, with_(self.executor.models[name], last=last))
+        last = LastOutcome(bar_time or 0, error=str(error), reason=_code(error))
+        self.book(name, with_(self.books(name), last=last))
         self.after_send.append(Event("model_failed", name, {"error": str(error)}))
 
     def outcome(self) -> AccountOutcome:
@@ -350,6 +349,11 @@ class Desk:
             _log.warning("account %s: %d positions are not ours and stay untouched: %s", self.name, len(foreign), ids)
         failed = any(one.error or one.ack == "UNKNOWN" for one in self.outcomes.values())
         return AccountOutcome(dict(sorted(self.outcomes.items())), len(foreign), None, 1 if failed else 0)
+
+    @property
+    def failed(self) -> set[str]:
+        """Models that have no decision because something is wrong."""
+        return {name for name, one in self.outcomes.items() if one.error}
 
     def books(self, name: str) -> ModelBooks:
         """A model's books as they are now; empty ones if it has none."""

@@ -99,18 +99,20 @@ def run_child(command: Sequence[str]) -> int:
     return code
 
 
-def serve(home: Path, models: Path, options: Sequence[str]) -> None:
-    """Wake ticks until SIGTERM or SIGINT; a running tick is waited for. A wake-up that comes late still happens once.
+def serve(home: Path, models: Path, options: Sequence[str]) -> signal.Signals:
+    """Wake ticks until SIGTERM or SIGINT, which is returned; a running tick is waited for. A late wake-up happens once.
 
     Raises:
         ConfigError: no bundle tells when to wake up.
     """
     trigger = BarClose(models)
     stopped = threading.Event()
+    told: list[signal.Signals] = []
 
     def stop(number: int, _: FrameType | None) -> None:
-        if not stopped.is_set():
+        if not told:
             _log.info("stopping on %s", signal.Signals(number).name)
+        told.append(signal.Signals(number))
         stopped.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -124,3 +126,4 @@ def serve(home: Path, models: Path, options: Sequence[str]) -> None:
     _log.info("waking a tick at each close of %s; the next at %s", names, first.strftime("%H:%M:%SZ"))
     stopped.wait()
     scheduler.shutdown(wait=True)
+    return told[0]

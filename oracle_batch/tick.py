@@ -92,7 +92,7 @@ async def tick(job: Job) -> TickReport:
                 desk.fail(name, error)
             desk.plan(thoughts, world.now)
             unattended.retry_pending(desk, world.now)
-            await unattended.close_blind(desk, {*world.failed, *world.warming}, world.now)
+            await unattended.close_blind(desk, {*desk.failed, *world.warming}, world.now)
         timing.lap("plan")
         for desk in world.desks:
             desk.journal_intents()
@@ -256,7 +256,12 @@ def _decide(job: Job, world: _Gathered) -> dict[str, Thought]:
     for name, fresh in world.fresh.items():
         with _Isolated(name, world):
             courses.append(chart(fresh, auto_warmup=job.settings.tick.auto_warmup))
-    thoughts = {thought.model.model_id: thought for thought in think(courses)}
+    thoughts = {}
+    for thought in think(courses):
+        name = thought.model.model_id
+        with _Isolated(name, world):
+            twins.check(thought.twin, file=f"new twin of {name}")
+            thoughts[name] = thought
     for name, stored in world.stored.items():
         if name not in thoughts and name not in world.failed and stored.twin is not None:
             thoughts[name] = Thought(stored.model, stored.twin, past=stored.twin.history)

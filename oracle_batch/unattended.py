@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator
 
-from oracle_batch.broker.base import Broker, CloseCause, CloseIntent, Position
+from oracle_batch.broker.base import CloseCause, CloseIntent, Position
 from oracle_batch.desk import Desk
 from oracle_batch.errors import OracleBatchError
-from oracle_batch.hands.books import ModelBooks
 from oracle_batch.hands.plan import intent_id
 from oracle_batch.history import newest_closed
-from oracle_batch.store.records import Event
+from oracle_batch.store.records import Event, Signal
 from oracle_batch.types import LABEL_PREFIX, TIMEFRAME_SECONDS, split_model_id
 
 _log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ async def close_blind(desk: Desk, blind: Collection[str], now: float) -> None:
     for name, position in list(_unattended(desk)):
         if name in desk.models and name not in blind:
             continue
-        bars = await _bars_missed(desk.broker, desk.books(name), name, position, now)
+        bars = await _bars_missed(desk, name, position, now)
         if bars is not None and bars >= desk.rules.max_blind_bars:
             _close(desk, name, position, now, "emergency")
             detail = {"position_id": position.position_id, "bars": bars}
@@ -51,21 +50,28 @@ def _unattended(desk: Desk) -> Iterator[tuple[str, Position]]:
             yield name, position
 
 
-async def _bars_missed(broker: Broker, books: ModelBooks, name: str, position: Position, now: float) -> int | None:
+async def _bars_missed(desk: Desk, name: str, position: Position, now: float) -> int | None:
     """Closed bars since a model's last decision: the feed's count, else the clock's; None for no model's label."""
     known = split_model_id(name)
     if known is None:
         return None
     timeframe = known[1]
-    since = books.last_bar or int(position.opened_at) - TIMEFRAME_SECONDS[timeframe]
+    since = desk.books(name).last_bar or _last_signal(desk, name)
+    since = since or int(position.opened_at) - TIMEFRAME_SECONDS[timeframe]
     try:
-        return len(await broker.bars(position.symbol, timeframe, since + 1, int(now)))
+        return len(await desk.broker.bars(position.symbol, timeframe, since + 1, int(now)))
     except OracleBatchError:
         return max(0, (newest_closed(timeframe, now) - since) // TIMEFRAME_SECONDS[timeframe])
 
 
+def _last_signal(desk: Desk, name: str) -> int:
+    """The last bar that the journal has a signal for, where the books cannot tell; 0: none."""
+    records = desk.journal.tail(None, repair=False).records
+    return max((one.bar_time for one in records if isinstance(one, Signal) and one.model == name), default=0)
+
+
 def _close(desk: Desk, name: str, position: Position, now: float, cause: CloseCause) -> None:
-    leg = intent_id(name, int(now), 2)
+    leg = intent_id(name, int(now), 2 + sum(one.model == name for one in desk.intents))
     desk.intents.append(
         CloseIntent(leg, name, position.symbol, position.position_id, position.volume_cents, now, cause)
     )

@@ -177,10 +177,10 @@ def market_view(model: Model, bars: Bars, count: int) -> tuple[NDArray[np.intp],
     if model.decoding == "single":
         return regime.decode_single(stack, inputs)[:, 0], market
     decode = _DECODE[model.decoding]
-    density = regime.log_density(stack, inputs)[:, :, 0]
-    windows = sliding_window_view(density, length, axis=1).transpose(0, 2, 1)  # (N, length, count)
+    density = regime.log_density(stack, inputs)[:, 0]
+    windows = sliding_window_view(density, length, axis=1)  # (N, count, length)
     states = [
-        decode(stack, np.ascontiguousarray(windows[:, :, start : start + REPLAY_CHUNK]))
+        decode(stack, np.ascontiguousarray(windows[:, start : start + REPLAY_CHUNK]))
         for start in range(0, count, REPLAY_CHUNK)
     ]
     return np.concatenate(states), market

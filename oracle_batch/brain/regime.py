@@ -19,7 +19,12 @@ Float32 = NDArray[np.float32]
 States = NDArray[np.intp]
 
 RESCALE_EVERY = 4
-VANISHED = 1e-100
+"""Steps of the filter between two normalisations."""
+VANISHED = 1e-60
+"""A sum of probabilities below this may have lost some to underflow."""
+LOST_A_ROUND = 1e-247
+"""More than products can lose to underflow between two normalisations, as a share of a sum above ``VANISHED``."""
+LOST_MATTERS = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,7 @@ class RegimeStack:
     """HMMs of M models with N states each.
 
     ``start`` and ``log_start`` are (M, N); ``arrivals`` and ``log_arrivals``, the transition matrices transposed,
-    (M, N to, N from); ``means`` (3, N, 1, M), ``whitening`` (3, 3, N, 1, M) and ``log_norm`` (N, 1, M) as in
+    (M, N to, N from); ``means`` (3, N, M, 1), ``whitening`` (3, 3, N, M, 1) and ``log_norm`` (N, M, 1) as in
     :class:`RegimeModel`, states first.
     """
 
@@ -51,16 +56,16 @@ def stack_regimes(regimes: Sequence[RegimeModel]) -> RegimeStack:
         log_start,
         arrivals,
         log_arrivals,
-        np.stack([regime.means.T for regime in regimes], axis=-1)[:, :, None],
-        np.stack([regime.whitening.transpose(1, 2, 0) for regime in regimes], axis=-1)[:, :, :, None],
-        np.stack([regime.log_norm for regime in regimes], axis=-1)[:, None],
+        np.stack([regime.means.T for regime in regimes], axis=-1)[..., None],
+        np.stack([regime.whitening.transpose(1, 2, 0) for regime in regimes], axis=-1)[..., None],
+        np.stack([regime.log_norm for regime in regimes], axis=-1)[..., None],
     )
 
 
 def log_density(stack: RegimeStack, inputs: Float32) -> Float64:
-    """log N(x; μ, Σ) of each input under each state: ``inputs`` (T, M, 3) → (N, T, M)."""
+    """log N(x; μ, Σ) of each input under each state: ``inputs`` (T, M, 3) → (N, M, T)."""
     w = stack.whitening
-    x, y, z = np.ascontiguousarray(inputs.transpose(2, 0, 1), np.float64)[:, None] - stack.means
+    x, y, z = np.ascontiguousarray(inputs.transpose(2, 1, 0), np.float64)[:, None] - stack.means
     squares: Float64 = np.square(w[0, 0] * x)
     squares += np.square(w[1, 0] * x + w[1, 1] * y)
     squares += np.square(w[2, 0] * x + w[2, 1] * y + w[2, 2] * z)
@@ -71,49 +76,57 @@ def log_density(stack: RegimeStack, inputs: Float32) -> Float64:
 
 def decode_single(stack: RegimeStack, inputs: Float32) -> States:
     """The state of each input alone, under the start probabilities: (T, M, 3) → (T, M)."""
-    states: States = np.argmax(stack.log_start.T[:, None] + log_density(stack, inputs), axis=0)
+    states: States = np.argmax(stack.log_start.T[..., None] + log_density(stack, inputs), axis=0).T
     return states
 
 
 def decode_filter(stack: RegimeStack, density: Float64) -> States:
-    """The most probable state after the causal forward filter over T bars: (N, T, M) log densities → (M,).
+    """The most probable state after the causal forward filter over T bars: (N, M, T) log densities → (M,).
 
-    Runs on probabilities that are rescaled every few steps; a model whose probabilities vanish numerically on the
-    way is decoded again with logarithms. A stack of one model serves any number of columns.
+    Runs on probabilities that are normalised every few steps. A model of which underflow may have taken anything
+    that matters is decoded again with logarithms. A stack of one model serves any number of columns.
     """
-    likelihood = np.ascontiguousarray(np.exp(density - density.max(axis=0)).transpose(1, 2, 0))
+    likelihood = np.ascontiguousarray(np.exp(density - density.max(axis=0)).transpose(2, 1, 0))
     belief = stack.start * likelihood[0]
-    weakest = np.full(len(belief), np.inf)
-    arrivals = stack.arrivals
-    for step in range(1, len(likelihood)):
-        belief = np.matvec(arrivals, belief)
-        belief *= likelihood[step]
+    moved = np.empty_like(belief)
+    weakest, lost = np.full(len(belief), np.inf), np.full(len(belief), LOST_A_ROUND)
+    arrivals, advance, weigh = stack.arrivals, np.matvec, np.multiply
+    for step, row in enumerate(likelihood[1:], 1):
+        advance(arrivals, belief, out=moved)
+        weigh(moved, row, out=belief)
         if step % RESCALE_EVERY == 0:
             total = np.add.reduce(belief, axis=-1)
             np.minimum(weakest, total, out=weakest)
             np.maximum(total, VANISHED, out=total)
             belief /= total[:, None]
-    np.minimum(weakest, np.add.reduce(belief, axis=-1), out=weakest)
+            lost /= total
+            lost += LOST_A_ROUND
+            np.minimum(lost, 1.0, out=lost)
+    total = np.add.reduce(belief, axis=-1)
+    np.minimum(weakest, total, out=weakest)
+    lost /= np.maximum(total, VANISHED)
     states: States = np.argmax(belief, axis=-1)
-    for column in np.flatnonzero(weakest < VANISHED).tolist():
+    for column in np.flatnonzero((weakest < VANISHED) | (lost > LOST_MATTERS)).tolist():
         model = 0 if len(arrivals) == 1 else column
-        states[column] = _filter_in_logs(stack.log_start[model], arrivals[model], density[:, :, column])
+        states[column] = _filter_in_logs(stack.log_start[model], stack.log_arrivals[model], density[:, column])
     return states
 
 
-def _filter_in_logs(log_start: Float64, arrivals: Float64, density: Float64) -> int:
-    """The same filter for one model, (N, T) log densities, without products that can vanish."""
+def _filter_in_logs(log_start: Float64, log_arrivals: Float64, density: Float64) -> int:
+    """The same filter for one model, (N, T) log densities, where nothing can vanish beside something larger."""
     log_belief = log_start + density[:, 0]
     with np.errstate(divide="ignore"):
         for row in density.T[1:]:
-            peak = log_belief.max()
-            log_belief = peak + np.log(np.add.reduce(np.exp(log_belief - peak) * arrivals, axis=-1)) + row
+            paths = log_belief + log_arrivals
+            peaks = paths.max(axis=-1)
+            peaks[np.isneginf(peaks)] = 0.0  # a state that nothing leads to
+            log_belief = peaks + np.log(np.add.reduce(np.exp(paths - peaks[:, None]), axis=-1)) + row
     return int(np.argmax(log_belief))
 
 
 def decode_viterbi(stack: RegimeStack, density: Float64) -> States:
-    """The last state of the most probable path over T bars: (N, T, M) log densities → (M,)."""
-    by_bar = np.ascontiguousarray(density.transpose(1, 2, 0))
+    """The last state of the most probable path over T bars: (N, M, T) log densities → (M,)."""
+    by_bar = np.ascontiguousarray(density.transpose(2, 1, 0))
     best = stack.log_start + by_bar[0]
     for row in by_bar[1:]:
         best = np.maximum.reduce(best[:, None, :] + stack.log_arrivals, axis=-1)

@@ -16,7 +16,7 @@ from oracle_batch.cli.session import Session
 if TYPE_CHECKING:
     from oracle_batch.demo import Summary
 
-CLOSES: Final = 200
+CLOSES: Final = 150
 
 
 def demo(

@@ -10,6 +10,7 @@ from oracle_batch.cli.session import Session
 def run(ctx: typer.Context) -> None:
     """Stay resident and start one `tick` a bar close, in a child process. Ends on SIGTERM or Ctrl-C."""
     import logging
+    import signal
 
     from oracle_batch.scheduler import serve
 
@@ -22,4 +23,5 @@ def run(ctx: typer.Context) -> None:
         options += ["--config", str(session.config_file)]
     if session.log_level is not None:
         options += ["--log-level", session.log_level]
-    serve(session.home, workspace.models, options)
+    if serve(session.home, workspace.models, options) == signal.SIGINT:
+        raise KeyboardInterrupt

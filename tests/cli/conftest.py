@@ -62,10 +62,8 @@ def child(*arguments: object, environment: Mapping[str, str] | None = None, **op
     return subprocess.Popen(
         [sys.executable, "-m", "oracle_batch", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
-        **options,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )
 
 

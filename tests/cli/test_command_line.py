@@ -129,26 +129,24 @@ def test_a_defect_is_told_in_the_logs_form(empty: Cli, monkeypatch: pytest.Monke
     assert "Traceback" in line["traceback"]
 
 
-def test_a_reader_who_stops_reading_is_no_error(traded: Cli) -> None:
-    for command in (["status"], ["status", "--json"], ["models", "list"], ["--help"]):
-        end, start = os.pipe()
-        os.close(end)
-        with child("--home", traded.home, *command) as process:
-            process.communicate()
-        with os.fdopen(start, "w") as closed, child("--home", traded.home, *command) as _:
-            pass
-        assert process.returncode == 0
-        assert closed.closed
+@pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["pause"], ["--help"]])
+def test_a_reader_who_stops_reading_is_no_error(command: list[str], traded: Cli) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = child("--home", traded.home, *command, stdout=writing)
+    os.close(writing)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_demo_leaves_nothing_behind(number: int, code: int, tmp_path: Path) -> None:
     process = child("demo", "--closes", "3000", environment={"TMPDIR": str(tmp_path)})
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not list(tmp_path.glob("oracle-batch-demo-*/state/journal/paper/*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in err
     assert ("interrupted" in err) is (number == signal.SIGINT)

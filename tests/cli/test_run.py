@@ -151,7 +151,7 @@ def resident(home: Path, program: str, *options: str) -> subprocess.Popen[str]:
 
 def wait_for(path: Path, lines: int) -> list[str]:
     """The lines of a file, once there are so many."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if path.exists() and len(found := path.read_text().splitlines()) >= lines:
             return found
@@ -159,18 +159,18 @@ def wait_for(path: Path, lines: int) -> list[str]:
     raise AssertionError(f"no {lines} lines in {path}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_each_close_wakes_one_child_until_told_to_stop(number: int, fresh: Cli) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_each_close_wakes_one_child_until_told_to_stop(number: int, code: int, fresh: Cli) -> None:
     process = resident(fresh.home, NOTE, "--log-format", "json")
     instants = [float(line) for line in wait_for(fresh.home / "ticks", 2)]
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert 0.5 < instants[1] - instants[0] < 1.9
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert instants[1] - instants[0] > 0.3
     messages = [json.loads(line)["message"] for line in err.splitlines()]
     assert messages[0].startswith("waking a tick at each close of M15; the next at ")
-    assert messages[-1] == f"stopping on {signal.Signals(number).name}"
-    assert len(messages) == 2
+    assert messages[1] == f"stopping on {signal.Signals(number).name}"
+    assert messages[2:] == (["interrupted"] if code else [])
 
 
 def test_a_running_tick_is_waited_for(fresh: Cli) -> None:
@@ -179,7 +179,7 @@ def test_a_running_tick_is_waited_for(fresh: Cli) -> None:
     wait_for(fresh.home / "ticks", 1)
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert (fresh.home / "done").exists()
     assert err.count("stopping on SIGTERM") == 1
@@ -189,7 +189,7 @@ def test_a_failing_tick_does_not_stop_the_trigger(fresh: Cli) -> None:
     process = resident(fresh.home, NOTE + "sys.exit(1)")
     wait_for(fresh.home / "ticks", 2)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "the tick ended with exit code 1" in err
 

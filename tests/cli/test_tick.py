@@ -125,7 +125,7 @@ def test_a_paper_tick_loads_no_heavy_library(warm: Cli) -> None:
 def test_two_children_at_once_trade_once(warm: Cli) -> None:
     children = [child("--home", warm.home, "tick", "--now", TICKS[0]) for _ in range(2)]
     for one in children:
-        one.communicate(timeout=30)
+        one.communicate(timeout=60)
     assert sorted(one.returncode for one in children) in ([0, 0], [0, 75])
     assert len(warm("status", "--json", "--now", LATER).json["accounts"]["paper"]["models"]) == 1
     journal = "".join(path.read_text() for path in (warm.home / "state" / "journal" / "paper").iterdir())

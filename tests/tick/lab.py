@@ -190,7 +190,9 @@ class Lab:
     # looking
 
     def account(self, account: str = "paper") -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.workspace.paper_path(account).read_bytes())
+        """The paper account's file; an account that has never traded has none."""
+        path = self.workspace.paper_path(account)
+        document: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {"positions": [], "deals": []}
         return document
 
     def positions(self, account: str = "paper") -> list[tuple[str, int, int]]:
@@ -200,12 +202,7 @@ class Lab:
 
     def deals(self, account: str = "paper") -> list[tuple[str, bool]]:
         """Client order id and side (True closes) of every deal."""
-        path = self.workspace.paper_path(account)
-        return (
-            [(one["client_order_id"], one["closing"]) for one in self.account(account)["deals"]]
-            if path.exists()
-            else []
-        )
+        return [(one["client_order_id"], one["closing"]) for one in self.account(account)["deals"]]
 
     def books(self, account: str = "paper") -> Executor:
         found = executor_file.load(self.workspace.executor_path(account), account)

@@ -314,3 +314,10 @@ def test_an_unforeseen_error_of_one_model_is_kept_from_the_others(pair: Lab, mon
 
     monkeypatch.setattr(gather, "load", load)
     stopped(pair, "unexpected ZeroDivisionError: a bug")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_prices_that_no_twin_can_reckon_with_stop_their_model_before_anything_is_sent(pair: Lab) -> None:
+    pair.change(EURUSD, 2, high=1.7e308, close=1.7e308)
+    stopped(pair, "new twin of EURUSD_M15", "state.", "is not finite")
+    assert pair.twin(EURUSD).state.bar_time == pair.time(EURUSD, 1)

@@ -415,3 +415,15 @@ def test_a_model_that_cannot_decide_is_closed_once_after_the_blind_bars(lab: Lab
 def test_a_reversal_reports_turned(lab: Lab) -> None:
     opened(lab, "S3")
     assert came_to(lab.tick(2), EURUSD) == TURNED
+
+
+def test_a_pending_close_of_a_blind_model_is_one_leg(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(lab, "L1 L1 L1 L1 L1 L1")
+    lab.workspace.twin_path(EURUSD).write_bytes(b"{")
+    install(monkeypatch, RefusesCloses)
+    assert came_to(lab.tick(5), EURUSD) == ("CLOSE", "FAIL", "MARKET_CLOSED")
+    made = install(monkeypatch, Wrapped)
+    assert came_to(lab.tick(6), EURUSD) == ("CLOSE", "OK", "EMERGENCY")
+    assert len(made[0].sent) == 1
+    assert lab.books().models[EURUSD].consecutive_losses == 1
+    assert len(lab.deals()) == 2
