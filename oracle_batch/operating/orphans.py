@@ -121,13 +121,13 @@ def _to_adopt(desk: Desk, ticket: int, name: str, intensity: int | None) -> Held
         raise UsageError(f"account {desk.name} holds no position {ticket}", field="--adopt", fix="oracle-batch orphans")
     if name in desk.executor.damaged:
         raise desk.executor.damaged[name].error
-    for owner, one in ours(desk):
-        if one is position and owner == name:
+    owners = {one.position_id: owner for owner, one in ours(desk)}
+    if ticket in owners:
+        if owners[ticket] == name:
             return None
-        if one is position:
-            raise UsageError(f"position {ticket} is held by {owner}", field="--adopt")
-        if owner == name:
-            raise UsageError(f"{name} already holds position {one.position_id}", field="--as")
+        raise UsageError(f"position {ticket} is held by {owners[ticket]}", field="--adopt")
+    if name in owners.values():
+        raise UsageError(f"{name} already holds a position", field="--as")
     if position.symbol != model.broker_symbol:
         raise UsageError(
             f"{name} trades {model.broker_symbol}, position {ticket} is in {position.symbol}", field="--as"
