@@ -10,13 +10,14 @@ import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from oracle_batch.bars import Bars
 from oracle_batch.market.book import Book
 from oracle_batch.market.engine import Engine
 from oracle_batch.market.fills import Fill, Refusal
 from oracle_batch.market.orders import Order
-from tests.market.build import M15, T0, market
+from tests.market.build import COSTS, M15, T0, market
 
 FX_LOT = 10_000_000
 BARS = 60
@@ -55,7 +56,8 @@ class Market:
             "currency": self.currency,
             "hedged": self.hedged,
         }
-        return market(series, leverage=self.leverage, book=book, **options)
+        costs = {"EURUSD": replace(COSTS, swap_long_points=-6.5, swap_short_points=2, min_stop_points=20)}
+        return market(series, leverage=self.leverage, book=book, settings=costs, **options)
 
 
 MARKETS = st.builds(
