@@ -84,19 +84,22 @@ def close(
 _Target = Annotated[str, typer.Argument(metavar="SYMBOL", help="A symbol or a model id.")]
 
 
-def enable(ctx: typer.Context, target: _Target, account: _Account = None, yes: Yes = False) -> None:
+def enable(ctx: typer.Context, target: _Target, account: _Account = None, now: _Now = None, yes: Yes = False) -> None:
     """Send entries of a symbol, or of one model. A signal that runs already stays missed: the next edge may enter.
 
     Sets "enabled" in config/executor_symbols.json (or the account's own file) and leaves everything else there as it
     is. Asks first on a live account.
     """
-    _switch(ctx.obj, target, account, enabled=True, yes=yes)
+    job = _job(ctx.obj, account, now)
+    confirm(f"enable entries of {target}", job.settings.accounts, yes=yes)
+    _switch(job, target, enabled=True)
 
 
 def disable(
     ctx: typer.Context,
     target: _Target,
     account: _Account = None,
+    now: _Now = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accepted; disabling never asks.")] = False,
 ) -> None:
     """Send no more entries of a symbol, or of one model. An open position is still closed on its signal.
@@ -104,15 +107,13 @@ def disable(
     Sets "enabled" in config/executor_symbols.json (or the account's own file) and leaves everything else there as it
     is. Never asks.
     """
-    _switch(ctx.obj, target, account, enabled=False, yes=True)
+    _switch(_job(ctx.obj, account, now), target, enabled=False)
 
 
-def _switch(session: Session, target: str, account: str | None, *, enabled: bool, yes: bool) -> None:
+def _switch(job: Job, target: str, *, enabled: bool) -> None:
     from oracle_batch.operating.switching import switch
 
-    job, word = _job(session, account, None), "enabled" if enabled else "disabled"
-    if enabled:
-        confirm(f"enable entries of {target}", job.settings.accounts, yes=yes)
+    word = "enabled" if enabled else "disabled"
     results = switch(job, target, enabled=enabled)
     for one in results:
         name = f"{one.file.name}: {one.key}" if len(results) > 1 else one.key
