@@ -22,7 +22,7 @@ from oracle_batch.bundle.model import Model
 from oracle_batch.clock import Clock
 from oracle_batch.config import AccountSettings, SymbolSettings, TickSettings
 from oracle_batch.errors import ConfigError, NeedsWarmup, OracleBatchError, StateError
-from oracle_batch.hands import ledger, sync, texts
+from oracle_batch.hands import account_risk, ledger, sync, texts
 from oracle_batch.hands.books import LastOutcome, ModelBooks
 from oracle_batch.hands.outcome import answer, answers_to, conclude, legs_of
 from oracle_batch.hands.plan import Candidate, ModelPlan, plan
@@ -36,7 +36,7 @@ from oracle_batch.store.journal import Journal, Tail
 from oracle_batch.store.records import Event, Record, Signal
 from oracle_batch.store.workspace import Workspace
 from oracle_batch.think import Thought
-from oracle_batch.types import LABEL_PREFIX, TIMEFRAME_SECONDS, label_of
+from oracle_batch.types import LABEL_PREFIX, TIMEFRAME_SECONDS, label_of, split_model_id
 
 _log = logging.getLogger(__name__)
 
@@ -120,6 +120,8 @@ class Desk:
         for intent, ack in self.recovery.found:
             _log.warning("recovered %s: %s %s", intent.intent_id, ack.status, ack.reason)
             self.before_send += ack_records(intent, ack, self.models, self.specs)
+        for name, symbol, result in self.recovery.ends:
+            self.remember_end(name, symbol, result)
         for one in self.recovery.concluded:
             last = self.recovery.books[one.model].last or LastOutcome(one.bar_time)
             self.outcomes[one.model] = Outcome(one.bar_time, one.action, None, one.decision, last.ack, last.reason)
@@ -134,7 +136,9 @@ class Desk:
                 result = ledger.ended(held.position_id, await self.broker.deals(held.opened_at))
                 books[name] = ledger.after_end(one, result)
                 self.ended_at[name] = self.clock.now() if result.time is None else result.time
-                self.before_send.append(close_record(name, result, self.models))
+                self.remember_end(name, self._symbol(name), result)
+                if held.position_id not in self.recovery.told:
+                    self.before_send.append(close_record(name, result, self.models))
 
     def _adopt(self, books: dict[str, ModelBooks], open_ids: frozenset[int]) -> None:
         """Positions of ours that the books do not know, or know differently."""
@@ -289,6 +293,8 @@ class Desk:
                 if leg.model:
                     self.book(leg.model, ledger.after_ack(self.books(leg.model), leg, ack))
                 self.after_send += ack_records(leg, ack, self.models, self.specs)
+                if leg.model and isinstance(leg, CloseIntent) and ack.status == "OK":
+                    self.remember_end(leg.model, leg.symbol, ledger.ended(leg.position_id, ack.deals, "order"))
         for one in self.plans:
             self._conclude_plan(one, thoughts[one.model])
         planned = {one.model for one in self.plans}
@@ -363,6 +369,17 @@ class Desk:
         """Take a model's new books in; damaged ones stay as they are."""
         if name not in self.executor.damaged:
             self.executor = with_(self.executor, models={**self.executor.models, name: books})
+
+    def remember_end(self, name: str, symbol: str, result: ledger.Ended) -> None:
+        """Take the end of a model's position into the account's memory."""
+        keep_s = self.settings.risk.history_s
+        risk = account_risk.with_end(self.executor.risk, name, symbol, result, self.clock.now(), keep_s)
+        self.executor = with_(self.executor, risk=risk)
+
+    def _symbol(self, name: str) -> str:
+        """The broker's symbol of a model, as far as anybody knows."""
+        known = split_model_id(name)
+        return self.models[name].broker_symbol if name in self.models else known[0] if known else name
 
 
 def _code(error: OracleBatchError) -> str | None:

@@ -19,7 +19,7 @@ from oracle_batch.hands import ledger
 from oracle_batch.hands.books import HeldPosition, ModelBooks, Waiting
 from oracle_batch.hands.outcome import answers_to, conclude, legs_of
 from oracle_batch.hands.plan import ModelPlan
-from oracle_batch.store.records import AckRecord, Event, Fill, Record
+from oracle_batch.store.records import AckRecord, Close, Event, Fill, Record
 
 NEVER_ARRIVED = "NEVER_ARRIVED"
 PLAN = "plan"
@@ -35,7 +35,9 @@ class Recovery:
     """Books after the fold, the acks that had to be asked for, and the plans that got concluded.
 
     ``revised`` and ``decisions_revised`` name the bars (model, time) whose revision is journalled already;
-    ``ended_at`` are the ends (Unix seconds) that a run without the brain has noted.
+    ``ended_at`` are the ends (Unix seconds) that a run without the brain has noted. ``ends`` are positions that our own
+    closes have ended, with model and symbol, and ``told`` those whose end is journalled already. ``requests`` and
+    ``entries`` count the legs that left and the entries that were filled.
     """
 
     books: dict[str, ModelBooks]
@@ -44,6 +46,10 @@ class Recovery:
     revised: frozenset[tuple[str, int]] = frozenset()
     decisions_revised: frozenset[tuple[str, int]] = frozenset()
     ended_at: dict[str, float] = field(default_factory=dict)
+    ends: list[tuple[str, str, ledger.Ended]] = field(default_factory=list)
+    told: frozenset[int] = frozenset()
+    requests: int = 0
+    entries: int = 0
 
 
 def plan_event(plan: ModelPlan) -> Event:
@@ -54,6 +60,7 @@ def plan_event(plan: ModelPlan) -> Event:
         "action": plan.action,
         "decision": plan.decision,
         "refusal": plan.refusal,
+        "numbers": dict(plan.numbers),
         "waiting": None if waiting is None else {"cause": waiting.cause, "direction": waiting.direction},
         "legs": [leg.intent_id for leg in legs_of(plan)],
     }
@@ -78,6 +85,7 @@ def recover(
     revised = _bars(tail, DECISION_REVISED)
     result = Recovery(dict(books), revised=_bars(tail, REVISED), decisions_revised=revised)
     journalled = [record.deal for record in tail if isinstance(record, Fill)]
+    result.told = frozenset(record.position_id for record in tail if isinstance(record, Close))
     legs: dict[str, Intent] = {}
     acks: dict[str, Ack] = {}
 
@@ -86,6 +94,11 @@ def recover(
         if intent.model and ack.reason != NEVER_ARRIVED:
             before = result.books.get(intent.model, ModelBooks())
             result.books[intent.model] = ledger.after_ack(before, intent, ack)
+            if isinstance(intent, CloseIntent) and ack.status == "OK":
+                end = ledger.ended(intent.position_id, ack.deals, otherwise="order")
+                result.ends.append((intent.model, intent.symbol, end))
+        result.requests += ack.status != "SKIP"
+        result.entries += isinstance(intent, OpenIntent) and ack.status == "OK"
 
     for record in tail:
         if isinstance(record, OpenIntent | CloseIntent):
@@ -135,6 +148,7 @@ def _plan(model: str, detail: Mapping[str, Any], legs: Mapping[str, Intent]) -> 
         next((leg for leg in mine if isinstance(leg, CloseIntent)), None),
         next((leg for leg in mine if isinstance(leg, OpenIntent)), None),
         detail["refusal"],
+        numbers=detail.get("numbers", {}),
     )
 
 

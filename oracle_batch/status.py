@@ -31,7 +31,7 @@ class ModelStatus:
     """One model on one account.
 
     ``behind`` counts grid intervals since the twin's last bar (weekends count, too); ``seen_s`` are the seconds since
-    that bar's close. ``enabled``: entries are sent; None where the settings cannot be read.
+    that bar's close. ``enabled``: entries are sent; None where the settings cannot be read. ``losses``: in a row.
     """
 
     twin: TwinState | None
@@ -40,6 +40,7 @@ class ModelStatus:
     enabled: bool | None
     books: ModelBooks
     problem: str | None
+    losses: int = 0
 
     @property
     def desired(self) -> str | None:
@@ -67,7 +68,7 @@ class ModelStatus:
             "position_id": held.position_id if held else None,
             "entry_price": held.entry_price if held else None,
             "pending_close": self.books.pending_close is not None,
-            "consecutive_losses": self.books.consecutive_losses,
+            "consecutive_losses": self.losses,
             "decisions_revised": self.books.decisions_revised,
             "last": None if last is None else _last(last),
             "problem": self.problem,
@@ -193,7 +194,9 @@ def _account(workspace: Workspace, settings: AccountSettings, known: Mapping[str
         wrong = "its bundle is no longer in models/" if one is None else _problem(name, one, executor, books)
         one = one or _Known(None, None)
         behind, seen_s = _freshness(name, one.twin, now)
-        models[name] = ModelStatus(one.twin, behind, seen_s, one.enabled, books, wrong)
+        models[name] = ModelStatus(
+            one.twin, behind, seen_s, one.enabled, books, wrong, executor.risk.trades.streak(name).losses
+        )
     try:
         balance, currency = _money(workspace, settings, now)
     except OracleBatchError as error:

@@ -73,7 +73,7 @@ def _after_open(books: ModelBooks, intent: OpenIntent, ack: Ack) -> ModelBooks:
         ack.price,
         ack.deals[-1].time if ack.deals else intent.decided_at,
     )
-    return replace(books, position=held, waiting=None)
+    return replace(books, position=held, watch=None, waiting=None)
 
 
 def _after_close(books: ModelBooks, intent: CloseIntent, ack: Ack) -> ModelBooks:
@@ -87,8 +87,7 @@ def _after_close(books: ModelBooks, intent: CloseIntent, ack: Ack) -> ModelBooks
         waiting = Waiting(CAUSE_OF_END[result.reason], direction)
     elif direction and intent.cause != "signal":
         waiting = Waiting(intent.cause, direction)
-    losses = books.consecutive_losses + 1 if result.net < 0 else 0
-    return replace(books, position=None, pending_close=None, waiting=waiting, consecutive_losses=losses)
+    return replace(books, position=None, watch=None, pending_close=None, waiting=waiting)
 
 
 def _closed_direction(books: ModelBooks, intent: CloseIntent, ack: Ack) -> int:
@@ -103,8 +102,7 @@ def after_end(books: ModelBooks, result: Ended) -> ModelBooks:
     """The books after our position ended without a closing leg of ours (stop, target, stop-out, by hand)."""
     held = books.position
     waiting = Waiting(CAUSE_OF_END[result.reason], held.direction) if held else books.waiting
-    losses = books.consecutive_losses + 1 if result.net < 0 else 0
-    return replace(books, position=None, pending_close=None, waiting=waiting, consecutive_losses=losses)
+    return replace(books, position=None, watch=None, pending_close=None, waiting=waiting)
 
 
 def real_intensity(position: Position, books: ModelBooks) -> int | None:
@@ -158,7 +156,7 @@ def claimed(positions: Iterable[Position], books: Mapping[str, ModelBooks]) -> l
 
 def given(books: ModelBooks, held: HeldPosition) -> ModelBooks:
     """The books of a model that an operator has given a position to."""
-    return replace(books, position=held, waiting=None, pending_close=None)
+    return replace(books, position=held, watch=None, waiting=None, pending_close=None)
 
 
 def resolve(intent: Intent, open_ids: frozenset[int], deals: Sequence[Deal]) -> Ack | None:

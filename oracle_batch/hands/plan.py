@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from oracle_batch.broker.base import Account, CloseCause, CloseIntent, OpenIntent, Position, SymbolSpec
 from oracle_batch.hands import sync
 from oracle_batch.hands.books import Decision, ModelBooks, Waiting
+from oracle_batch.hands.refusal import Number
 from oracle_batch.hands.sizing import VolumeRefusedError, volume_cents
 from oracle_batch.hands.texts import order_comment
 from oracle_batch.types import ACTIONS, label_of
@@ -43,7 +44,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
-    """What one model does. ``refusal`` is the reason code of an entry that is not even sent.
+    """What one model does. ``refusal`` is the reason code of an entry that is not even sent, ``numbers`` what it saw.
 
     ``waiting`` is what the model waits for when the legs go as wished; ``relabel`` keeps the position and gives it
     this intensity in the books alone.
@@ -58,6 +59,7 @@ class ModelPlan:
     entry: OpenIntent | None = None
     refusal: str | None = None
     relabel: int | None = None
+    numbers: Mapping[str, Number] = field(default_factory=dict)
 
 
 def intent_id(model: str, bar_time: int, leg: int) -> str:

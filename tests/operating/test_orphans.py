@@ -215,9 +215,9 @@ def test_damaged_books_take_no_position(lab: Lab) -> None:
     opened(lab, "W")
     closed(lab, EURUSD, lab.close_of(1) + 300)
     path = lab.workspace.executor_path("paper")
-    path.write_bytes(path.read_bytes().replace(b'"consecutive_losses": 1', b'"consecutive_losses": -1'))
+    path.write_bytes(path.read_bytes().replace(b'"decisions_revised": 0', b'"decisions_revised": -1'))
     assert EURUSD in lab.books().damaged
-    with pytest.raises(StateError, match="consecutive_losses"):
+    with pytest.raises(StateError, match="decisions_revised"):
         adopt(job(lab), mine(lab), EURUSD, 1)
 
 

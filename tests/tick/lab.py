@@ -209,6 +209,10 @@ class Lab:
         assert found is not None
         return found
 
+    def losses(self, name: str, account: str = "paper") -> int:
+        """A model's losing trades in a row."""
+        return self.books(account).risk.trades.streak(name).losses
+
     def twin(self, name: str) -> TwinFile:
         sha256 = hashlib.sha256(self.workspace.bundle_path(name).read_bytes()).hexdigest()
         found = twins.load(self.workspace.twin_path(name), name, sha256)

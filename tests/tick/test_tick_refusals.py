@@ -425,5 +425,5 @@ def test_a_pending_close_of_a_blind_model_is_one_leg(lab: Lab, monkeypatch: pyte
     made = install(monkeypatch, Wrapped)
     assert came_to(lab.tick(6), EURUSD) == ("CLOSE", "OK", "EMERGENCY")
     assert len(made[0].sent) == 1
-    assert lab.books().models[EURUSD].consecutive_losses == 1
+    assert lab.losses(EURUSD) == 1
     assert len(lab.deals()) == 2
