@@ -44,7 +44,7 @@ def test_json_is_stable(traded: Cli) -> None:
     account = found["accounts"]["paper"]
     model = account["models"][MODEL]
     assert (set(found), set(account), set(model)) == (KEYS, ACCOUNT_KEYS, MODEL_KEYS)
-    assert set(model["last"]) == {"bar_time", "signal", "decision", "ack", "reason", "error"}
+    assert set(model["last"]) == {"bar_time", "signal", "decision", "ack", "reason", "error", "numbers"}
     assert model["desired"] == model["real"]
     assert (model["in_sync"], model["enabled"], model["bars_behind"]) == (True, True, 0)
     assert model["position_id"] > 0
