@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace as with_
 
@@ -38,6 +39,10 @@ from oracle_batch.store.workspace import Workspace
 from oracle_batch.think import Thought
 from oracle_batch.types import LABEL_PREFIX, TIMEFRAME_SECONDS, label_of, split_model_id
 
+if TYPE_CHECKING:
+    from oracle_batch.hands.account_risk import AccountRisk
+    from oracle_batch.risk_desk import RiskView
+
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +72,8 @@ class Desk:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     recovery: Recovery = field(init=False)
     ended_at: dict[str, float] = field(default_factory=dict)
+    view: RiskView | None = None
+    causes: dict[int, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -373,7 +380,10 @@ class Desk:
     def remember_end(self, name: str, symbol: str, result: ledger.Ended) -> None:
         """Take the end of a model's position into the account's memory."""
         keep_s = self.settings.risk.history_s
-        risk = account_risk.with_end(self.executor.risk, name, symbol, result, self.clock.now(), keep_s)
+        self.remember(account_risk.with_end(self.executor.risk, name, symbol, result, self.clock.now(), keep_s))
+
+    def remember(self, risk: AccountRisk) -> None:
+        """Take what the account as a whole has to remember."""
         self.executor = with_(self.executor, risk=risk)
 
     def _symbol(self, name: str) -> str:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from oracle_batch.broker.base import Ack, CloseIntent, Deal, Intent, OpenIntent
 from oracle_batch.hands import ledger
+from oracle_batch.hands.anchors import LimitPause
 from oracle_batch.hands.books import HeldPosition, ModelBooks, Waiting
 from oracle_batch.hands.outcome import answers_to, conclude, legs_of
 from oracle_batch.hands.plan import ModelPlan
@@ -27,6 +28,8 @@ REVISED = "bar_revised"
 DECISION_REVISED = "decision_revised"
 POSITION_GIVEN = "position_given"
 POSITION_ENDED = "position_ended"
+ACCOUNT_PAUSED = "account_paused"
+RISK_RESET = "risk_reset"
 """Events that a rerun needs to read back."""
 
 
@@ -36,8 +39,8 @@ class Recovery:
 
     ``revised`` and ``decisions_revised`` name the bars (model, time) whose revision is journalled already;
     ``ended_at`` are the ends (Unix seconds) that a run without the brain has noted. ``ends`` are positions that our own
-    closes have ended, with model and symbol, and ``told`` those whose end is journalled already. ``requests`` and
-    ``entries`` count the legs that left and the entries that were filled.
+    closes have ended, with model and symbol, and ``told`` those whose end is journalled already. ``pause`` is the
+    account's, because of a limit. ``requests`` and ``entries`` count legs that left and entries that were filled.
     """
 
     books: dict[str, ModelBooks]
@@ -48,6 +51,7 @@ class Recovery:
     ended_at: dict[str, float] = field(default_factory=dict)
     ends: list[tuple[str, str, ledger.Ended]] = field(default_factory=list)
     told: frozenset[int] = frozenset()
+    pause: LimitPause | None = None
     requests: int = 0
     entries: int = 0
 
@@ -112,6 +116,10 @@ def recover(
             result.books[record.model] = ledger.given(before, msgspec.convert(record.detail, HeldPosition))
         elif isinstance(record, Event) and record.name == POSITION_ENDED and record.model is not None:
             result.ended_at[record.model] = record.detail["time"]
+        elif isinstance(record, Event) and record.name == ACCOUNT_PAUSED:
+            result.pause = LimitPause(record.detail["limit"], record.detail["since"], record.detail["until"])
+        elif isinstance(record, Event) and record.name == RISK_RESET:
+            result.pause = None
     for intent in unanswered(tail):
         ack = ledger.resolve(intent, open_ids, deals) or Ack(intent.intent_id, "FAIL", NEVER_ARRIVED)
         result.found.append((intent, ack))

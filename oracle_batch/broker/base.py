@@ -43,7 +43,10 @@ class SymbolSpec:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Money in the account currency; ``equity`` is balance plus floating profit of all positions."""
+    """Money in the account currency; ``equity`` is balance plus floating profit of all positions.
+
+    ``money_digits`` are the decimals that the broker keeps money with.
+    """
 
     account: str
     currency: str
@@ -52,6 +55,7 @@ class Account:
     margin_used: float
     leverage: float
     hedged: bool
+    money_digits: int = 2
 
     @property
     def free_margin(self) -> float:
