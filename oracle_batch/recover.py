@@ -20,6 +20,7 @@ from oracle_batch.hands.anchors import LimitPause
 from oracle_batch.hands.books import HeldPosition, ModelBooks, Waiting
 from oracle_batch.hands.outcome import answers_to, conclude, legs_of
 from oracle_batch.hands.plan import ModelPlan
+from oracle_batch.hands.watch import Upkeep
 from oracle_batch.store.records import AckRecord, Close, Event, Fill, Record
 
 NEVER_ARRIVED = "NEVER_ARRIVED"
@@ -40,7 +41,8 @@ class Recovery:
     ``revised`` and ``decisions_revised`` name the bars (model, time) whose revision is journalled already;
     ``ended_at`` are the ends (Unix seconds) that a run without the brain has noted. ``ends`` are positions that our own
     closes have ended, with model and symbol, and ``told`` those whose end is journalled already. ``pause`` is the
-    account's, because of a limit. ``requests`` and ``entries`` count legs that left and entries that were filled.
+    account's, because of a limit. ``requests`` and ``entries`` count legs that left and entries that were filled;
+    ``opened`` are those entries by model, with the upkeep that was planned.
     """
 
     books: dict[str, ModelBooks]
@@ -54,6 +56,7 @@ class Recovery:
     pause: LimitPause | None = None
     requests: int = 0
     entries: int = 0
+    opened: dict[str, tuple[OpenIntent, Upkeep | None]] = field(default_factory=dict)
 
 
 def plan_event(plan: ModelPlan) -> Event:
@@ -65,6 +68,7 @@ def plan_event(plan: ModelPlan) -> Event:
         "decision": plan.decision,
         "refusal": plan.refusal,
         "numbers": dict(plan.numbers),
+        "upkeep": None if plan.upkeep is None else msgspec.to_builtins(plan.upkeep),
         "waiting": None if waiting is None else {"cause": waiting.cause, "direction": waiting.direction},
         "legs": [leg.intent_id for leg in legs_of(plan)],
     }
@@ -102,9 +106,14 @@ def recover(
                 end = ledger.ended(intent.position_id, ack.deals, otherwise="order")
                 result.ends.append((intent.model, intent.symbol, end))
         result.requests += ack.status != "SKIP"
-        result.entries += isinstance(intent, OpenIntent) and ack.status == "OK"
+        if isinstance(intent, OpenIntent) and ack.status == "OK":
+            result.entries += 1
+            result.opened[intent.model] = (intent, kept.get(intent.intent_id))
 
+    kept: dict[str, Upkeep | None] = {}
     for record in tail:
+        if isinstance(record, Event) and record.name == PLAN:
+            kept |= dict.fromkeys(record.detail["legs"], _upkeep(record.detail))
         if isinstance(record, OpenIntent | CloseIntent):
             legs[record.intent_id] = record
             acks.pop(record.intent_id, None)
@@ -157,7 +166,13 @@ def _plan(model: str, detail: Mapping[str, Any], legs: Mapping[str, Intent]) -> 
         next((leg for leg in mine if isinstance(leg, OpenIntent)), None),
         detail["refusal"],
         numbers=detail.get("numbers", {}),
+        upkeep=_upkeep(detail),
     )
+
+
+def _upkeep(detail: Mapping[str, Any]) -> Upkeep | None:
+    given = detail.get("upkeep")
+    return None if given is None else msgspec.convert(given, Upkeep)
 
 
 def carried(recovery: Recovery, ended_at: Mapping[str, float]) -> list[Event]:

@@ -34,10 +34,10 @@ def position_risk(
 ) -> PositionRisk:
     """What a position can still lose from here to its stop, and what closing it costs: half the commission, slippage.
 
-    Without a stop its floating loss is what counts, and that is in the equity.
+    Without a stop its floating loss is what counts, and that is in the equity, whatever else is not known.
     """
     if terms is None or quote is None or not terms.rate_known or not is_sound(quote):
-        return PositionRisk(position.position_id, ours, None, 0)
+        return PositionRisk(position.position_id, ours, 0 if position.stop_loss is None else None, 0)
     one = terms.value_of_one(position.volume_cents)
     closing = terms.commission(position.volume_cents) / 2 + exact(terms.slippage) * one
     to_stop = Decimal(0)

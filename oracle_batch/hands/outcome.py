@@ -57,7 +57,7 @@ def conclude(books: ModelBooks, plan: ModelPlan, acks: Sequence[Ack]) -> ModelBo
         books = replace(books, position=held, waiting=None)
     if plan.close is None and books.pending_close is not None and books.pending_close.cause == "signal":
         books = replace(books, pending_close=None)
-    return books
+    return books if plan.pending is None else replace(books, pending_close=plan.pending)
 
 
 def _waiting(books: ModelBooks, plan: ModelPlan) -> Waiting | None:

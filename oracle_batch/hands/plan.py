@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from oracle_batch.broker.base import Account, CloseCause, CloseIntent, OpenIntent, Position, SymbolSpec
-from oracle_batch.hands import sync
-from oracle_batch.hands.books import Decision, ModelBooks, Waiting
-from oracle_batch.hands.refusal import Number
+from oracle_batch.hands import sync, watch
+from oracle_batch.hands.books import Decision, ModelBooks, PendingClose, Waiting
+from oracle_batch.hands.protection import Sized
+from oracle_batch.hands.refusal import Number, Refusal
 from oracle_batch.hands.sizing import VolumeRefusedError, volume_cents
 from oracle_batch.hands.texts import order_comment
 from oracle_batch.types import ACTIONS, label_of
@@ -23,7 +24,8 @@ class Candidate:
     """One model's wish on one bar, with all that is known about fulfilling it.
 
     ``real_intensity`` goes with ``position`` (0 when flat); ``close_time`` is the bar's close, Unix seconds;
-    ``virtual_pnl`` the floating profit that the observation saw.
+    ``virtual_pnl`` the floating profit that the observation saw; ``sized`` the volume and protection of what is wished,
+    None for the fixed lots without any.
     """
 
     model: str
@@ -40,6 +42,7 @@ class Candidate:
     books: ModelBooks
     position: Position | None
     real_intensity: int
+    sized: Sized | Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ class ModelPlan:
     """What one model does. ``refusal`` is the reason code of an entry that is not even sent, ``numbers`` what it saw.
 
     ``waiting`` is what the model waits for when the legs go as wished; ``relabel`` keeps the position and gives it
-    this intensity in the books alone.
+    this intensity in the books alone. ``upkeep`` is how the entry's position is to be looked after; ``pending`` a close
+    that is put off.
     """
 
     model: str
@@ -60,6 +64,8 @@ class ModelPlan:
     refusal: str | None = None
     relabel: int | None = None
     numbers: Mapping[str, Number] = field(default_factory=dict)
+    upkeep: watch.Upkeep | None = None
+    pending: PendingClose | None = None
 
 
 def intent_id(model: str, bar_time: int, leg: int) -> str:
@@ -123,7 +129,7 @@ def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, 
     )
     decided_at = _decided_at(candidate, now)
     result = ModelPlan(candidate.model, candidate.bar_time, candidate.action, verdict.decision, verdict.waiting)
-    volume, refusal = _volume(candidate)
+    volume, refusal, numbers = _volume(candidate)
     if (
         verdict.decision == "CLOSE_OPEN"
         and position is not None
@@ -136,9 +142,10 @@ def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, 
         result = replace(result, close=_close(candidate, position, decided_at))
     if verdict.decision not in ("OPEN", "CLOSE_OPEN"):
         return result
-    refusal = _refusal(candidate, now=now, paused=paused) or refusal
-    if refusal is not None:
-        return _refused(result, refusal, desired.direction)
+    prior = _refusal(candidate, now=now, paused=paused)
+    if prior is not None or refusal is not None:
+        seen = numbers if prior is None else {}
+        return replace(_refused(result, prior or refusal or "", desired.direction), numbers=seen)
     comment = order_comment(
         candidate.hmm_state,
         candidate.action,
@@ -158,8 +165,14 @@ def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, 
         decided_at,
         candidate.close_time + candidate.entry_deadline_s,
         result.close.position_id if result.close is not None else None,
+        max_slippage_points=candidate.settings.max_slippage_points,
+        stop_trigger=candidate.settings.stop_trigger_method,
     )
-    return replace(result, entry=entry)
+    if not isinstance(candidate.sized, Sized):
+        return replace(result, entry=entry)
+    found = candidate.sized.distances
+    protected = replace(entry, stop_relative=found.stop_relative or 0, target_relative=found.target_relative or 0)
+    return replace(result, entry=protected, upkeep=watch.upkeep(candidate.settings, candidate.sized.share))
 
 
 def _decided_at(candidate: Candidate, now: float) -> float:
@@ -167,17 +180,24 @@ def _decided_at(candidate: Candidate, now: float) -> float:
     return candidate.close_time if now <= candidate.close_time + candidate.entry_deadline_s else now
 
 
-def _volume(candidate: Candidate) -> tuple[int, str | None]:
-    """Volume in cents for the wished intensity, or 0 and the reason why there is none."""
-    intensity = ACTIONS[candidate.action].intensity
+def _volume(candidate: Candidate) -> tuple[int, str | None, Mapping[str, Number]]:
+    """Volume in cents for the wished intensity; where there can be no entry, also the reason and its numbers.
+
+    Without protection the fixed lots still tell whether the volume that is held would be the same.
+    """
+    intensity, found = ACTIONS[candidate.action].intensity, candidate.sized
     if not intensity:
-        return 0, None
+        return 0, None, {}
     if candidate.spec is None:
-        return 0, "UNKNOWN_SYMBOL"
+        return 0, "UNKNOWN_SYMBOL", {}
+    if isinstance(found, Sized):
+        return found.volume_cents, None, {}
+    lots = candidate.settings.lots(intensity)
     try:
-        return volume_cents(candidate.settings.lots(intensity), candidate.spec), None
+        volume = volume_cents(lots, candidate.spec)
     except VolumeRefusedError as refusal:
-        return 0, refusal.reason
+        return 0, refusal.reason, {"lots": lots}
+    return (volume, None, {}) if found is None else (volume, found.code, found.numbers)
 
 
 def _refusal(candidate: Candidate, *, now: float, paused: bool) -> str | None:

@@ -47,10 +47,14 @@ class AckRecord(_Record, frozen=True):
 
 
 class Fill(_Record, frozen=True):
-    """One deal of a model."""
+    """One deal of a model. ``slippage`` and ``spread`` are price distances: what was paid beyond the quote that it was
+    decided on, and how wide that was; None where not known.
+    """
 
     model: str
     deal: Deal
+    slippage: float | None = None
+    spread: float | None = None
 
 
 class Close(_Record, frozen=True):

@@ -156,6 +156,11 @@ class Lab:
     def rule(self, **rules: Any) -> None:
         self.settings = replace(self.settings, tick=replace(self.settings.tick, **rules))
 
+    def limit(self, **risk: Any) -> None:
+        """Give every account other limits."""
+        accounts = tuple(replace(one, risk=replace(one.risk, **risk)) for one in self.settings.accounts)
+        self.settings = replace(self.settings, accounts=accounts)
+
     # time
 
     @staticmethod

@@ -195,7 +195,7 @@ def test_not_enough_money_for_one_symbol_lets_the_others_trade(lab: Lab) -> None
     lab.add("GBPUSD", "M15", "W L1")
     lab.tick(0)
     report = lab.tick(1)
-    assert came_to(report, EURUSD) == ("OPEN", "FAIL", "NOT_ENOUGH_MONEY")
+    assert came_to(report, EURUSD) == ("OPEN", "SKIP", "FREE_MARGIN")
     assert came_to(report, GBPUSD) == OPENED
 
 
