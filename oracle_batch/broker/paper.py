@@ -33,6 +33,7 @@ from oracle_batch.hands.calendar import Schedule
 from oracle_batch.hands.protection import Terms
 from oracle_batch.market.book import Book, to_money
 from oracle_batch.market.engine import Engine
+from oracle_batch.market.excerpts import Excerpts
 from oracle_batch.market.feed import Feed
 from oracle_batch.market.fills import Fill, Refusal, deal_price
 from oracle_batch.market.orders import Order
@@ -66,6 +67,7 @@ class PaperBroker:
         *,
         specs_file: Path = Path("config/symbols.json"),
         dry_run: bool = False,
+        excerpts: Excerpts | None = None,
     ) -> None:
         self._account = account
         self._settings = settings
@@ -74,6 +76,7 @@ class PaperBroker:
         self._path = state_path
         self._clock = clock
         self._dry_run = dry_run
+        self._excerpts = excerpts
         self._engine: Engine | None = None
 
     @property
@@ -94,6 +97,8 @@ class PaperBroker:
 
     async def close(self) -> None:
         self._engine = None
+        if self._excerpts is not None:
+            self._feed.keep(self._excerpts)
 
     async def account(self) -> Account:
         engine = self._now()
