@@ -25,6 +25,7 @@ TINY = measure.Sizes(
     replayed_bars=50,
     replays=1,
     cold_ticks=1,
+    cold_guards=1,
 )
 NUMBERS = (
     "decide_ms_20",
@@ -37,6 +38,8 @@ NUMBERS = (
     "tick_wall_s_20",
     "tick_cpu_s_20",
     "tick_peak_rss_mb_20",
+    "guard_cpu_s",
+    "guard_peak_rss_mb",
 )
 
 

@@ -11,8 +11,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from oracle_batch.broker.base import CloseIntent, Position
 from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
@@ -21,8 +19,7 @@ from oracle_batch.clock import Clock
 from oracle_batch.config import AccountSettings, Settings
 from oracle_batch.desk import Desk
 from oracle_batch.errors import OracleBatchError
-from oracle_batch.recover import carried
-from oracle_batch.store.executor import Executor
+from oracle_batch.settling import hand_on, nothing_new
 from oracle_batch.store.journal import Journal
 from oracle_batch.store.lock import OPERATOR_TIMEOUT_S, hold
 from oracle_batch.store.workspace import Workspace
@@ -99,36 +96,19 @@ async def _visit(job: Job, settings: AccountSettings, models: Mapping[str, Model
         await desk.open()
         await desk.recover()
         work(desk)
-        if _nothing_new(desk):
+        if nothing_new(desk):
             return Visit(settings.account, desk)
         desk.journal_intents()
         await desk.send()
         desk.conclude({})
         desk.journal_acks()
-        _hand_on(desk)
+        hand_on(desk)
         desk.commit()
     except OracleBatchError as error:
         return Visit(settings.account, None, error)
     finally:
         await desk.broker.close()
     return Visit(settings.account, desk)
-
-
-def _nothing_new(desk: Desk) -> bool:
-    """Whether the files say everything already: then the books keep their mark, and nothing is written."""
-    before = desk.loaded or Executor(account=desk.name)
-    told = desk.before_send or desk.after_send or desk.intents
-    return not told and replace(desk.executor, journal=before.journal) == before
-
-
-def _hand_on(desk: Desk) -> None:
-    """Leave in the journal's unread part what the next tick must still see."""
-    for leg in desk.intents:
-        if isinstance(leg, CloseIntent) and leg.model and desk.acks[leg.intent_id].status == "OK":
-            desk.ended_at[leg.model] = desk.clock.now()
-    records = carried(desk.recovery, desk.ended_at)
-    if records and not desk.dry_run:
-        desk.journal.append(records)
 
 
 def close_intent(model: str, position: Position, now: float) -> CloseIntent:
