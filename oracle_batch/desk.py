@@ -27,7 +27,10 @@ from oracle_batch.hands import account_risk, ledger
 from oracle_batch.hands.books import LastOutcome, ModelBooks
 from oracle_batch.hands.outcome import answer, answers_to, conclude, legs_of
 from oracle_batch.hands.plan import ModelPlan
+from oracle_batch.hands.prices import RELATIVE_SCALE
+from oracle_batch.hands.protection import Distances, Terms
 from oracle_batch.hands.trade_log import counted
+from oracle_batch.hands.watch import Upkeep, begin
 from oracle_batch.journalling import ack_records, close_record
 from oracle_batch.recover import Recovery, plan_event, recover, unanswered
 from oracle_batch.report import AccountOutcome, Outcome
@@ -42,10 +45,11 @@ from oracle_batch.types import LABEL_PREFIX, split_model_id
 
 if TYPE_CHECKING:
     from oracle_batch.hands.account_risk import AccountRisk
-    from oracle_batch.hands.watch import Upkeep
     from oracle_batch.risk_desk import RiskView
 
 _log = logging.getLogger(__name__)
+
+UNPROTECTED = "UNPROTECTED"
 
 
 @dataclass(slots=True)
@@ -128,6 +132,8 @@ class Desk:
         await self._note_ends(books, open_ids)
         self._adopt(books, open_ids)
         self.executor = with_(self.executor, models=books, journal=tail.end)
+        if self.opened:
+            self.watch_opened(await self.broker.terms(sorted({entry.symbol for entry, _ in self.opened.values()})))
 
     async def _fold(self, tail: Tail, open_ids: frozenset[int]) -> dict[str, ModelBooks]:
         damaged = self.executor.damaged
@@ -145,6 +151,9 @@ class Desk:
             self.outcomes[one.model] = Outcome(one.bar_time, one.action, None, one.decision, last.ack, last.reason)
         self.opened = dict(self.recovery.opened)
         self._count(self.recovery.requests, self.recovery.entries)
+        memory, pause = self.executor.risk, self.recovery.pause
+        if pause is not None and memory.anchors is not None and memory.anchors.pause is None:
+            self.remember(with_(memory, anchors=with_(memory.anchors, pause=pause)))
         self.ended_at.update(self.recovery.ended_at)
         return self.recovery.books
 
@@ -236,9 +245,25 @@ class Desk:
                 self.book(leg.model, ledger.after_ack(self.books(leg.model), leg, ack))
             if isinstance(leg, OpenIntent) and ack.status == "OK":
                 self.opened[leg.model] = (leg, next((one.upkeep for one in self.plans if one.entry is leg), None))
+                self.watch_opened(self.view.market.terms if self.view is not None else {})
             elif isinstance(leg, CloseIntent) and leg.model and ack.status == "OK":
                 self.remember_end(leg.model, leg.symbol, ledger.ended(leg.position_id, ack.deals, "order"))
             self._count(ack.status != "SKIP", isinstance(leg, OpenIntent) and ack.status == "OK")
+
+    def watch_opened(self, terms: Mapping[str, Terms]) -> None:
+        """Watch over positions that were opened: the protection that their orders carried, and their upkeep."""
+        for name, (entry, keep) in self.opened.items():
+            books = self.books(name)
+            held, spec = books.position, self.specs.get(entry.symbol)
+            if held is None or spec is None or (books.watch and books.watch.position_id == held.position_id):
+                continue
+            now = terms.get(entry.symbol) or Terms(spec, float("nan"), 0.0, 0.0, 0.0)
+            carried = Distances(
+                entry.stop_relative / RELATIVE_SCALE or None, entry.target_relative / RELATIVE_SCALE or None
+            )
+            keep = keep or Upkeep(stop_trigger_method=entry.stop_trigger)
+            watch = begin(held.position_id, held.direction, held.entry_price, carried, now, keep)
+            self.book(name, with_(books, watch=watch))
 
     def conclude(self, thoughts: Mapping[str, Thought]) -> None:
         """Take the acks into the books and say what became of each model."""
@@ -247,13 +272,22 @@ class Desk:
             self._conclude_plan(one, thoughts[one.model])
         planned = {one.model for one in self.plans}
         for leg in self.intents:
-            if leg.model not in planned and isinstance(leg, CloseIntent):
+            if isinstance(leg, CloseIntent) and self.causes.get(leg.position_id) == UNPROTECTED:
+                self._give_up(leg)
+            elif isinstance(leg, CloseIntent) and leg.model not in planned:
                 ack = self.acks.get(leg.intent_id)
                 before = self.outcomes.get(leg.model, Outcome())
                 word = None if ack is None else ack.status
                 cause = self.causes.get(leg.position_id, leg.cause.upper())
                 reason = cause if ack is None or ack.status == "OK" else ack.reason
                 self.outcomes[leg.model] = replace(before, decision="CLOSE", ack=word, reason=reason)
+
+    def _give_up(self, leg: CloseIntent) -> None:
+        """An entry whose stop could not be set came to nothing."""
+        before, books = self.outcomes.get(leg.model, Outcome()), self.books(leg.model)
+        self.outcomes[leg.model] = replace(before, decision=before.decision or "CLOSE", ack="FAIL", reason=UNPROTECTED)
+        if books.last is not None:
+            self.book(leg.model, with_(books, last=with_(books.last, ack="FAIL", reason=UNPROTECTED)))
 
     def _conclude_plan(self, one: ModelPlan, thought: Thought) -> None:
         if self.dry_run and (legs_of(one) or one.relabel is not None):

@@ -54,7 +54,7 @@ async def propose(
         _count_revisions(desk, name, thought)
         if thought.bar_time > max(desk.books(name).last_bar, thought.twin.warmed_to):
             due.append(thought)
-    if not due and not (desk.failed and desk.positions):
+    if not due and not (desk.failed and desk.positions) and not (desk.opened or desk.recovery.pause):
         return None
     view = await _assessed(desk, {thought.model.broker_symbol for thought in due}, now)
     candidates = []

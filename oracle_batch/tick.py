@@ -35,6 +35,7 @@ from oracle_batch.desk import Desk
 from oracle_batch.errors import ConfigError, OracleBatchError
 from oracle_batch.planning import judge, propose
 from oracle_batch.report import AccountOutcome, Outcome, TickReport, Timing, process_age_s
+from oracle_batch.sheltering import shelter
 from oracle_batch.store import twins, windows
 from oracle_batch.store.files import read_bytes, replace_all, replace_atomically
 from oracle_batch.store.journal import Journal
@@ -107,6 +108,8 @@ async def tick(job: Job) -> TickReport:
         timing.lap("send")
         if any(desk.acks for desk in world.desks):
             timing.last_order = (timing.began - trigger) * 1e3
+        await asyncio.gather(*(shelter(desk, world.now) for desk in world.desks))
+        timing.lap("send")
         for desk in world.desks:
             desk.conclude(thoughts)
             desk.journal_acks()

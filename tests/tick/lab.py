@@ -69,12 +69,14 @@ def scripted(symbol: str, timeframe: str = "M15", **options: Any) -> Parts:
     return one
 
 
-def shaped(actions: Sequence[int], start: int, seconds: int, bases: Sequence[float] | None = None) -> Bars:
-    """Bars in a row whose closes say the actions; ``bases`` are their lows."""
+def shaped(
+    actions: Sequence[int], start: int, seconds: int, bases: Sequence[float] | None = None, step: float = STEP
+) -> Bars:
+    """Bars in a row whose closes say the actions; ``bases`` are their lows, ``step`` a sixth of their range."""
     low = np.array([PRICE] * len(actions) if bases is None else bases, np.float64)
-    close = low + STEP * np.array(actions, np.float64)
+    close = low + step * np.array(actions, np.float64)
     times = start + seconds * np.arange(len(actions), dtype=np.int64)
-    return Bars(times, low.copy(), low + 6 * STEP, low, close, np.full(len(actions), 100.0))
+    return Bars(times, low.copy(), low + 6 * step, low, close, np.full(len(actions), 100.0))
 
 
 def write_bars(path: Path, bars: Bars) -> None:
@@ -110,10 +112,18 @@ class Lab:
     # what stands in the folders
 
     def add(
-        self, symbol: str, timeframe: str, script: str, *, enabled: bool = True, after: int = 3, **entry: Any
+        self,
+        symbol: str,
+        timeframe: str,
+        script: str,
+        *,
+        enabled: bool = True,
+        after: int = 3,
+        costs: dict[str, Any] | None = None,
+        **entry: Any,
     ) -> str:
         """A scripted model, its bars, and its execution settings; ``after`` more bars of WAIT follow the script."""
-        name = scripted(symbol, timeframe).write(self.workspace.models).stem
+        name = scripted(symbol, timeframe, costs=costs).write(self.workspace.models).stem
         self.script(name, script, after=after)
         self.trade(symbol, enabled=enabled, **entry)
         return name
