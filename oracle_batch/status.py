@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from oracle_batch.brain.twin import TwinState
@@ -19,6 +20,7 @@ from oracle_batch.config import (
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands.books import LastOutcome, ModelBooks
 from oracle_batch.history import newest_closed
+from oracle_batch.risk_status import RiskStatus, risk_status
 from oracle_batch.store import executor as executor_file
 from oracle_batch.store import twins
 from oracle_batch.store.executor import Executor
@@ -77,18 +79,20 @@ class ModelStatus:
 
 @dataclass(frozen=True, slots=True)
 class AccountStatus:
-    """One account: its money as far as a file tells, and its models."""
+    """One account: its money as far as a file tells, where it stands against its limits, and its models."""
 
     models: dict[str, ModelStatus]
     balance: float | None
     currency: str | None
     problem: str | None
+    risk: RiskStatus | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
             "balance": self.balance,
             "currency": self.currency,
             "problem": self.problem,
+            "risk": None if self.risk is None else self.risk.to_json(),
             "models": {name: model.to_json() for name, model in self.models.items()},
         }
 
@@ -127,11 +131,14 @@ class Status:
 def read_status(workspace: Workspace, settings: Settings, now: float) -> Status:
     """Everything the files tell; what cannot be read becomes a problem, never an error."""
     models, refused = _models(workspace)
-    entries, notes = _entries(workspace)
-    known: dict[str, _Known] = {name: _Known(None, None, error) for name, error in refused.items()}
-    for name, model in models.items():
-        known[name] = _known(workspace, model, entries)
-    accounts = {one.account: _account(workspace, one, known, now) for one in settings.accounts}
+    notes: list[str] = []
+    accounts = {}
+    for one in settings.accounts:
+        entries, wrong = _entries(workspace.home / one.symbols)
+        notes += [note for note in wrong if note not in notes]
+        known: dict[str, _Known] = {name: _Known(None, None, error) for name, error in refused.items()}
+        known |= {name: _known(workspace, model, entries) for name, model in models.items()}
+        accounts[one.account] = _account(workspace, one, known, now)
     return Status(now, workspace.is_paused(), _last_run(workspace), accounts, tuple(notes))
 
 
@@ -151,10 +158,10 @@ def _models(workspace: Workspace) -> tuple[dict[str, Model], dict[str, OracleBat
         return {}, {str(workspace.models): error}
 
 
-def _entries(workspace: Workspace) -> tuple[ExecutorSymbols, list[str]]:
+def _entries(path: Path) -> tuple[ExecutorSymbols, list[str]]:
     """The execution settings, and what is wrong with them."""
     try:
-        entries = load_executor_symbols(workspace.executor_symbols)
+        entries = load_executor_symbols(path)
     except OracleBatchError as error:
         return ExecutorSymbols(), [str(error)]
     return entries, [str(error) for error in entries.errors.values()]
@@ -201,7 +208,12 @@ def _account(workspace: Workspace, settings: AccountSettings, known: Mapping[str
         balance, currency = _money(workspace, settings, now)
     except OracleBatchError as error:
         balance, currency, problem = None, None, problem or str(error)
-    return AccountStatus(models, balance, currency, problem)
+    risk = None
+    try:
+        risk = risk_status(executor.risk, settings.risk, workspace.home)
+    except OracleBatchError as error:
+        problem = problem or str(error)
+    return AccountStatus(models, balance, currency, problem, risk)
 
 
 def _problem(name: str, known: _Known, executor: Executor, books: ModelBooks) -> str | None:

@@ -6,6 +6,7 @@ import typer
 
 from oracle_batch.cli import brain, demo, guard, journal, operator, resident, status, tick
 from oracle_batch.cli.models import models_app
+from oracle_batch.cli.risk import risk_app
 
 
 def commands(app: typer.Typer) -> None:
@@ -26,4 +27,5 @@ def commands(app: typer.Typer) -> None:
     app.command("enable")(operator.enable)
     app.command("disable")(operator.disable)
     app.command("orphans")(operator.orphans)
+    app.add_typer(risk_app, name="risk")
     app.command("journal")(journal.journal)

@@ -8,7 +8,7 @@ from oracle_batch.status import age
 from tests.cli.conftest import LATER, MODEL, TICKS, Cli, snapshot
 
 KEYS = {"now", "paused", "last_run", "accounts", "problems"}
-ACCOUNT_KEYS = {"balance", "currency", "problem", "models"}
+ACCOUNT_KEYS = {"balance", "currency", "problem", "risk", "models"}
 MODEL_KEYS = {
     "bar_time", "bars_behind", "enabled", "desired", "real", "in_sync", "waiting", "virtual_floating_pnl",
     "virtual_realized_pnl", "position_id", "entry_price", "pending_close", "consecutive_losses", "decisions_revised",
