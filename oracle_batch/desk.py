@@ -40,12 +40,12 @@ from oracle_batch.store.files import replace_atomically
 from oracle_batch.store.journal import Journal, Tail
 from oracle_batch.store.records import Event, Record
 from oracle_batch.store.workspace import Workspace
-from oracle_batch.think import Thought
 from oracle_batch.types import LABEL_PREFIX, split_model_id
 
 if TYPE_CHECKING:
     from oracle_batch.hands.account_risk import AccountRisk
     from oracle_batch.risk_desk import RiskView
+    from oracle_batch.think import Thought
 
 _log = logging.getLogger(__name__)
 

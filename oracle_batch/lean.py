@@ -1,8 +1,12 @@
-"""Settings that keep a short process small; they must be in place before NumPy and Arrow are imported."""
+"""What keeps a short process small and short: settings that NumPy and Arrow read when imported, and a quick end."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import sys
+from typing import NoReturn
 
 LEAN = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -16,3 +20,12 @@ def be_lean() -> None:
     """Apply what the operator has not set otherwise."""
     for name, value in LEAN.items():
         os.environ.setdefault(name, value)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now. Taking the interpreter apart module by module would cost a tenth of a short run."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from oracle_batch.cli.session import LogFormat, LogLevel, Session, complain, set_up_log
+from oracle_batch.lean import be_lean, leave
 
 GLOBAL_OPTIONS = ("--home", "--config", "--log-level", "--log-format")
 EXIT_USAGE = 64
@@ -84,11 +85,12 @@ def hoist(arguments: Sequence[str]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    leave(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command; returns the exit code. Whatever goes wrong is told through the log, in its form."""
+    be_lean()
     from oracle_batch.cli import register
     from oracle_batch.errors import OracleBatchError
 

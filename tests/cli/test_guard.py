@@ -15,7 +15,7 @@ WITHOUT = """
 import sys
 from oracle_batch.cli import run
 code = run(sys.argv[1:])
-heavy = ("pyarrow", "asyncio", "ssl", "torch", "pandas", "apscheduler")
+heavy = ("pyarrow", "asyncio", "ssl", "torch", "pandas", "apscheduler", "oracle_batch.brain", "oracle_batch.tick")
 print(code, [name for name in heavy if name in sys.modules])
 """
 
@@ -79,7 +79,7 @@ def test_a_workspace_without_models_has_nothing_to_look_after(empty: Cli) -> Non
     assert empty("guard").code == 0
 
 
-def test_a_guard_leaves_the_heavy_libraries_alone(traded: Cli) -> None:
+def test_a_guard_leaves_the_brain_and_the_heavy_libraries_alone(traded: Cli) -> None:
     command = [sys.executable, "-c", WITHOUT, "--home", str(traded.home), "--log-level", "error", "guard"]
     ran = subprocess.run([*command, "--now", BETWEEN], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "0 []"
