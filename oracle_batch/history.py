@@ -8,10 +8,10 @@ import numpy as np
 
 from oracle_batch.bars import FIELDS, Bars, utc
 from oracle_batch.errors import BarError
-from oracle_batch.types import STORED_BARS, TIMEFRAME_SECONDS
+from oracle_batch.types import STORED_BARS, TIMEFRAME_SECONDS, WINDOW
 
-OVERLAP_BARS = 16
-"""Stored bars that every pull asks for again, to notice revisions; as deep as the twin remembers its states."""
+OVERLAP_BARS = WINDOW
+"""Stored bars that every pull asks for again, to notice revisions: all that the newest decision looks at."""
 LONG_GRID_SLACK = 3600
 """H4 and D1 grids follow the broker's clock and may move by an hour with daylight saving."""
 

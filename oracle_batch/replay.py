@@ -23,12 +23,25 @@ def replay_file(model: Model, bars_file: Path, out: Path, *, with_observations: 
         BarError: the bars cannot be read, break the rules, or are fewer than 350.
         UsageError: the output cannot be written.
     """
+    refuse_output(out, bars_file)
     bars = read_bars(bars_file, model.symbol, model.timeframe)
     count = len(bars) - WINDOW + 1
     if count < 1:
         raise BarError(f"{len(bars)} bars, {WINDOW} are needed", file=bars_file, fix="give a longer history")
     write_signals(replay(model, bars, FLAT, count), out, with_observations=with_observations)
     return count
+
+
+def refuse_output(out: Path, *inputs: Path) -> None:
+    """Refuse to write over an input, or over anything that is no regular file.
+
+    Raises:
+        UsageError: naming the path.
+    """
+    if out.is_symlink() or (out.exists() and not out.is_file()):
+        raise UsageError("is there and no regular file", file=out, field="--out", fix="name a new file")
+    if out.exists() and any(one.exists() and out.samefile(one) for one in inputs):
+        raise UsageError("is an input of this command", file=out, field="--out", fix="name a new file")
 
 
 def read_bars(path: Path, symbol: str, timeframe: str) -> Bars:

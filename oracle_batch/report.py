@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,22 +79,35 @@ class TickReport:
         stages = {stage: round(self.timing.stages.get(stage, 0.0), 3) for stage in STAGES}
         last = self.timing.last_order
         accounts = {
-            name: {
-                "models": {model: outcome.to_json() for model, outcome in account.models.items()},
-                "orphans": account.orphans,
-                "error": account.error,
-            }
+            name: {"models": {model: outcome.to_json() for model, outcome in account.models.items()}}
             for name, account in self.accounts.items()
         }
-        return {
-            "now": self.now,
-            "account": first,
-            "models": accounts[first]["models"],
-            "accounts": accounts,
-            "timing_ms": {**stages, "trigger_to_last_order": None if last is None else round(last, 3)},
-            "peak_rss_mb": peak_rss_mb(),
-            "exit_code": self.exit_code,
-        }
+        timing = {**stages, "trigger_to_last_order": None if last is None else round(last, 3)}
+        return _document(self.now, first, accounts, timing, self.exit_code)
+
+
+def failure_json(now: float, accounts: Sequence[str], exit_code: int) -> dict[str, Any]:
+    """The contract's object for a run that could not do anything for anybody; the log says why."""
+    timing = dict.fromkeys((*STAGES, "trigger_to_last_order"))
+    return _document(now, accounts[0], {name: {"models": {}} for name in accounts}, timing, exit_code)
+
+
+def _document(
+    now: float,
+    account: str,
+    accounts: dict[str, dict[str, Any]],
+    timing: Mapping[str, float | None],
+    exit_code: int,
+) -> dict[str, Any]:
+    return {
+        "now": now,
+        "account": account,
+        "models": accounts[account]["models"],
+        "accounts": accounts,
+        "timing_ms": timing,
+        "peak_rss_mb": peak_rss_mb(),
+        "exit_code": exit_code,
+    }
 
 
 def peak_rss_mb() -> float | None:

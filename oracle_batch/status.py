@@ -10,6 +10,7 @@ from typing import Any
 from oracle_batch.brain.twin import TwinState
 from oracle_batch.bundle.compiled import load_models
 from oracle_batch.bundle.model import Model
+from oracle_batch.clock import FrozenClock
 from oracle_batch.config import (
     AccountSettings,
     ExecutorSymbols,
@@ -24,6 +25,7 @@ from oracle_batch.risk_status import RiskStatus, risk_status
 from oracle_batch.store import executor as executor_file
 from oracle_batch.store import twins
 from oracle_batch.store.executor import Executor
+from oracle_batch.store.journal import Journal
 from oracle_batch.store.workspace import Workspace
 from oracle_batch.types import TIMEFRAME_SECONDS, action_of, split_model_id
 
@@ -192,6 +194,7 @@ def _account(workspace: Workspace, settings: AccountSettings, known: Mapping[str
     executor = Executor(account=settings.account)
     try:
         executor = executor_file.load(workspace.executor_path(settings.account), settings.account) or executor
+        Journal(workspace.journal_folder(settings.account), FrozenClock(now)).tail(executor.journal, repair=False)
     except OracleBatchError as error:
         problem = str(error)
     models = {}

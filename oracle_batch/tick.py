@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from oracle_batch import exits, own_accounts, unattended
 from oracle_batch import gather as gathering
@@ -32,7 +33,7 @@ from oracle_batch.config import (
 )
 from oracle_batch.config.risk_files import limit_rules
 from oracle_batch.desk import Desk
-from oracle_batch.errors import ConfigError, OracleBatchError
+from oracle_batch.errors import ConfigError, OracleBatchError, StateError
 from oracle_batch.planning import judge, propose
 from oracle_batch.report import AccountOutcome, Outcome, TickReport, Timing, process_age_s
 from oracle_batch.sheltering import shelter
@@ -331,16 +332,31 @@ def _commit(job: Job, world: _Gathered, thoughts: Mapping[str, Thought]) -> None
     if job.dry_run:
         return
     workspace, source = job.workspace, job.settings.accounts[0].kind
-    changed = [thoughts[name] for name in world.fresh if name in thoughts]
-    replace_all(
-        [
-            (workspace.bars_path(thought.model.model_id), _window(world.fresh[thought.model.model_id], source))
-            for thought in changed
-        ]
-    )
-    replace_all([(workspace.twin_path(one.model.model_id), twins.encode(one.twin)) for one in changed])
+    changed = {name: thoughts[name] for name in world.fresh if name in thoughts}
+    lost = _replace_each({name: (workspace.bars_path(name), _window(world.fresh[name], source)) for name in changed})
+    kept = {name: (workspace.twin_path(name), twins.encode(changed[name].twin)) for name in changed if name not in lost}
+    lost |= _replace_each(kept)
     for desk in world.desks:
+        for name, error in lost.items():
+            desk.fail(name, error, changed[name])
         desk.commit()
+
+
+def _replace_each(files: Mapping[str, tuple[Path, bytes]]) -> dict[str, StateError]:
+    """Replace the files of all models together; if the system refuses, one by one, and return who lost out."""
+    try:
+        replace_all(list(files.values()))
+    except StateError as error:
+        _log.error("%s; writing what can be written", error)
+    else:
+        return {}
+    lost = {}
+    for name, file in files.items():
+        try:
+            replace_all([file])
+        except StateError as error:
+            lost[name] = error
+    return lost
 
 
 def _window(fresh: Fresh, source: str) -> bytes:

@@ -54,6 +54,8 @@ def warm_up(
         failed = {name: error for name, error in refused.items() if target is None or name == target}
         if not chosen and not failed:
             known = ", ".join(sorted(models)) or f"{workspace.models} is empty"
+            if target is None:
+                raise ConfigError("no model bundle here", file=workspace.models, fix="oracle-batch models add FILE.zip")
             raise ConfigError(f"no model is or trades {target!r}", field="SYMBOL", fix=f"known: {known}")
         failed |= asyncio.run(_warm_all(workspace, settings, clock, models, chosen, progress))
         return failed

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from oracle_batch.bars import FIELDS, Bars, empty
 from oracle_batch.errors import BarError
 from oracle_batch.history import OVERLAP_BARS, may_have_closed, merge, newest_closed
-from oracle_batch.store.twins import HISTORY
-from oracle_batch.types import STORED_BARS, TIMEFRAME_SECONDS
+from oracle_batch.types import STORED_BARS, TIMEFRAME_SECONDS, WINDOW
 
 DAY = 1_704_672_000
 
@@ -48,8 +47,8 @@ def test_a_long_bar_may_close_an_hour_early_or_off_the_utc_grid(timeframe: str, 
     assert may_have_closed(timeframe, 0, DAY)
 
 
-def test_the_overlap_is_as_deep_as_the_twin_remembers() -> None:
-    assert OVERLAP_BARS == HISTORY
+def test_the_overlap_is_all_that_a_decision_looks_at() -> None:
+    assert OVERLAP_BARS == WINDOW
 
 
 def test_newer_bars_are_added_and_nothing_is_revised() -> None:

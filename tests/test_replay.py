@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -268,3 +269,23 @@ def test_missing_options_are_a_usage_error(capsys: pytest.CaptureFixture[str]) -
     assert run(["replay", str(MODEL)]) == 64
     assert run(["replay", str(MODEL), "--bars", "x.parquet"]) == 64
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_output_never_takes_the_place_of_an_input_or_of_anything_but_a_file(bars: Bars, tmp_path: Path) -> None:
+    history = write_parquet(bars, tmp_path / "EURUSD_M15.parquet")
+    before = history.read_bytes()
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(history)
+    for out, why in (
+        (history, "is an input"),
+        (MODEL, "is an input"),
+        (pipe, "no regular file"),
+        (link, "no regular file"),
+    ):
+        found = command(MODEL, "--bars", history, "--out", out)
+        assert found.returncode == 64
+        assert why in found.stderr
+    assert history.read_bytes() == before
+    assert pipe.is_fifo()
+    assert link.is_symlink()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,7 +117,7 @@ def _decide_family(family: _Family, windows: Windows, twins: Sequence[TwinState]
     model, rows = family.like, family.rows
     close = windows.close[rows]
     newest = windows.time[rows]
-    counted = 1 if model.decoding == "single" else WINDOW - features.first_full_row(model.features)
+    counted = _bars_decoded(model)
     reach = min(features.lookback(model.features, counted), WINDOW)
     columns = features.Columns(*(np.ascontiguousarray(getattr(windows, name)[rows, -reach:].T) for name in SERIES))
     position, rl_position = features.both_positions(columns, model.features, counted, 1)
@@ -125,8 +125,7 @@ def _decide_family(family: _Family, windows: Windows, twins: Sequence[TwinState]
     if model.decoding == "single":
         states = regime.decode_single(family.regimes, inputs)[0]
     else:
-        density = regime.log_density(family.regimes, inputs)
-        states = _DECODE[model.decoding](family.regimes, density)
+        states = _decode(model, family.regimes, inputs, lambda models: _whole_density(family, windows, models))
     ema = features.window_ema(close, model.features.ema_period, 1)
     n_states = model.regime.n_states
     observation = np.empty((len(twins), 1, features.MARKET_INPUTS + n_states + features.TWIN_INPUTS), np.float32)
@@ -156,7 +155,46 @@ def _twin_inputs(models: Sequence[Model], twins: Sequence[TwinState], closes: Se
     return features.twin_inputs(np.array([state.direction for state in twins]), np.array(lots), np.array(floating))
 
 
-_DECODE = {"filter": regime.decode_filter, "viterbi": regime.decode_viterbi}
+def _bars_decoded(model: Model) -> int:
+    """How many of the newest bars the decoding looks at first."""
+    if model.decoding == "single":
+        return 1
+    whole = _whole_length(model)
+    return min(whole, regime.RECENT) if model.decoding == "filter" else whole
+
+
+def _whole_length(model: Model) -> int:
+    """Bars of a window that have all three regime inputs."""
+    return WINDOW - features.first_full_row(model.features)
+
+
+def _decode(
+    model: Model, stack: regime.RegimeStack, inputs: Float32, whole_density: Callable[[regime.States], Float64]
+) -> regime.States:
+    """States by ``filter`` or ``viterbi``: ``inputs`` (T, M, 3) → (M,).
+
+    Where the filter's last bars alone do not settle the state, the whole window's densities are asked for.
+    """
+    density = regime.log_density(stack, inputs)
+    if model.decoding == "viterbi":
+        return regime.decode_viterbi(stack, density)
+    if len(inputs) == _whole_length(model):
+        return regime.decode_filter(stack, density)
+    states, sure = regime.foretell_filter(stack, density)
+    open_ones = np.flatnonzero(~sure)
+    if len(open_ones):
+        states[open_ones] = regime.decode_filter(regime.take(stack, open_ones), whole_density(open_ones))
+    return states
+
+
+def _whole_density(family: _Family, windows: Windows, models: regime.States) -> Float64:
+    """Densities of the whole windows of some models of a family: (N, models, T)."""
+    rows = family.column[models] if isinstance(family.rows, slice) else family.rows[models]
+    columns = features.Columns(*(np.ascontiguousarray(getattr(windows, name)[rows].T) for name in SERIES))
+    params, length = family.like.features, _whole_length(family.like)
+    position = features.range_position(columns, params.hmm_range_period, length)
+    inputs = features.regime_inputs(columns, position, params, length)
+    return regime.log_density(regime.take(family.regimes, models), inputs)
 
 
 def market_view(model: Model, bars: Bars, count: int) -> tuple[NDArray[np.intp], Float32]:
@@ -168,7 +206,7 @@ def market_view(model: Model, bars: Bars, count: int) -> tuple[NDArray[np.intp],
     columns = features.Columns(*(np.ascontiguousarray(getattr(bars, name)[-reach:, None]) for name in SERIES))
     close = np.ascontiguousarray(bars.close[None, -reach:])
     ema = features.window_ema(close, model.features.ema_period, count)
-    length = 1 if model.decoding == "single" else WINDOW - features.first_full_row(model.features)
+    length = 1 if model.decoding == "single" else _whole_length(model)
     counted = count + length - 1
     position, rl_position = features.both_positions(columns, model.features, counted, count)
     market = features.market_inputs(columns, rl_position, ema, bars.time[-count:, None], model.features, count)[:, 0]
@@ -176,14 +214,20 @@ def market_view(model: Model, bars: Bars, count: int) -> tuple[NDArray[np.intp],
     stack = regime.stack_regimes([model.regime])
     if model.decoding == "single":
         return regime.decode_single(stack, inputs)[:, 0], market
-    decode = _DECODE[model.decoding]
-    density = regime.log_density(stack, inputs)[:, 0]
-    windows = sliding_window_view(density, length, axis=1)  # (N, count, length)
-    states = [
-        decode(stack, np.ascontiguousarray(windows[:, start : start + REPLAY_CHUNK]))
-        for start in range(0, count, REPLAY_CHUNK)
-    ]
-    return np.concatenate(states), market
+    return _decode_each(model, stack, inputs[:, 0], length), market
+
+
+def _decode_each(model: Model, stack: regime.RegimeStack, inputs: Float32, length: int) -> regime.States:
+    """The state of every window of ``length`` bars over one model's ``inputs``, (T, 3) → (T - length + 1,)."""
+    recent = _bars_decoded(model)
+    whole = sliding_window_view(inputs, length, axis=0).transpose(2, 0, 1)  # (length, windows, 3)
+    states = []
+    for start in range(0, whole.shape[1], REPLAY_CHUNK):
+        chunk = whole[:, start : start + REPLAY_CHUNK]
+        states.append(
+            _decode(model, stack, chunk[-recent:], lambda some, of=chunk: regime.log_density(stack, of[:, some]))  # type: ignore[misc]
+        )
+    return np.concatenate(states)
 
 
 @dataclass(frozen=True, slots=True)

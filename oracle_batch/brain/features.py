@@ -7,7 +7,6 @@ not depend on how many bars or models are computed beside it: replay and live ag
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -44,6 +43,8 @@ def rolling_sum(values: Float64, period: int, count: int) -> Float64:
     >>> rolling_sum(np.array([[1.0], [2.0], [3.0]]), 2, 2).tolist()
     [[3.0], [5.0]]
     """
+    if count == 1:
+        return np.add.accumulate(values[-period:], axis=0)[-1:]  # one by one, as the loop below
     first = len(values) - count - period + 1
     total = values[first : first + count].copy()
     for row in range(first + 1, first + period):
@@ -51,12 +52,15 @@ def rolling_sum(values: Float64, period: int, count: int) -> Float64:
     return total
 
 
-def rolling_extreme(pick: Callable[[Float64, Float64], Float64], values: Float64, period: int, count: int) -> Float64:
+def rolling_extreme(pick: np.ufunc, values: Float64, period: int, count: int) -> Float64:
     """Highest (``np.maximum``) or lowest (``np.minimum``) of the last ``period`` rows at the last ``count`` rows.
 
     >>> rolling_extreme(np.maximum, np.array([[3.0], [1.0], [2.0]]), 2, 2).tolist()
     [[3.0], [2.0]]
     """
+    if count == 1:
+        only: Float64 = pick.reduce(values[-period:], axis=0, keepdims=True)
+        return only
     best, width = values[len(values) - count - period + 1 :], 1
     while width < period:
         shift = min(width, period - width)

@@ -25,6 +25,10 @@ VANISHED = 1e-60
 LOST_A_ROUND = 1e-247
 """More than products can lose to underflow between two normalisations, as a share of a sum above ``VANISHED``."""
 LOST_MATTERS = 1e-12
+RECENT = 96
+"""Bars after which most filters have forgotten what they believed before."""
+CLEAR = 1e-9
+"""A lead of the most probable state that no rounding can turn round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,52 @@ def decode_single(stack: RegimeStack, inputs: Float32) -> States:
     """The state of each input alone, under the start probabilities: (T, M, 3) → (T, M)."""
     states: States = np.argmax(stack.log_start.T[..., None] + log_density(stack, inputs), axis=0).T
     return states
+
+
+def take(stack: RegimeStack, models: States) -> RegimeStack:
+    """The stack of some of its models; a stack of one model serves any number of columns and stays as it is."""
+    if len(stack.start) == 1:
+        return stack
+    return RegimeStack(
+        stack.start[models],
+        stack.log_start[models],
+        stack.arrivals[models],
+        stack.log_arrivals[models],
+        stack.means[:, :, models],
+        stack.whitening[:, :, :, models],
+        stack.log_norm[:, models],
+    )
+
+
+def foretell_filter(stack: RegimeStack, density: Float64) -> tuple[States, NDArray[np.bool_]]:
+    """What the filter says after the last S bars, whatever it believed before them: (N, M, S) → (M,), (M,).
+
+    The belief is a mixture of what each single state of S bars ago would have led to. Where all of those agree on the
+    most probable state, so does the mixture, and the second array is True; elsewhere the whole window must be run.
+    """
+    likelihood = np.ascontiguousarray(np.exp(density - density.max(axis=0)).transpose(2, 1, 0))[..., None]
+    arrivals = stack.arrivals
+    beliefs = arrivals * likelihood[0]  # (M, N now, N then)
+    moved = np.empty_like(beliefs)
+    shape = (len(beliefs), beliefs.shape[2])
+    weakest, lost = np.full(shape, np.inf), np.full(shape, LOST_A_ROUND)
+    for step, row in enumerate(likelihood[1:], 1):
+        np.matmul(arrivals, beliefs, out=moved)
+        np.multiply(moved, row, out=beliefs)
+        if step % RESCALE_EVERY == 0 or step == len(likelihood) - 1:
+            total = np.add.reduce(beliefs, axis=1)
+            np.minimum(weakest, total, out=weakest)
+            np.maximum(total, VANISHED, out=total)
+            beliefs /= total[:, None]
+            lost /= total
+            lost += LOST_A_ROUND
+            np.minimum(lost, 1.0, out=lost)
+    states: States = np.argmax(beliefs[:, :, 0], axis=1)
+    chosen = np.take_along_axis(beliefs, states[:, None, None], axis=1)[:, 0]
+    np.put_along_axis(beliefs, states[:, None, None], -1.0, axis=1)
+    lead = chosen - beliefs.max(axis=1)
+    sound = (lead > CLEAR) & (weakest >= VANISHED) & (lost <= LOST_MATTERS)
+    return states, sound.all(axis=1)
 
 
 def decode_filter(stack: RegimeStack, density: Float64) -> States:

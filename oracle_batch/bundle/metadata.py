@@ -166,7 +166,9 @@ def _fields(document: dict[str, Any], problems: Problems) -> dict[str, Any]:
 
 def _check_identity(values: dict[str, Any], stem: str, problems: Problems) -> None:
     name, timeframe, broker = (values.get(f"symbol.{key}") for key in ("name", "timeframe", "clean"))
-    if broker is not None and (not broker.isprintable() or "|" in broker or broker != broker.strip()):
+    if broker is not None and (
+        not broker.isprintable() or set(broker) & set("|/\\") or broker != broker.strip() or broker.startswith(".")
+    ):
         problems.add("symbol.clean", f"is {shorten(broker)}, which no broker calls a symbol")
     if timeframe is not None and timeframe not in TIMEFRAME_SECONDS:
         problems.add("symbol.timeframe", f"is {shorten(timeframe)}, none of {' '.join(TIMEFRAME_SECONDS)}")

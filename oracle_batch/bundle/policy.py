@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,10 @@ from oracle_batch.types import ACTIONS
 
 MAX_DATA_BYTES: Final = 4 * MEBIBYTE
 MAX_POLICY_BYTES: Final = MAX_STORAGE_BYTES
+LARGEST_INPUT = 1e6
+"""Beyond any observation: everything in one is bounded by 5 but the twin's lots, times ten."""
+LARGEST_SUM = 1e37
+"""Just below the largest float32."""
 MAX_LAYERS: Final = 64
 
 DATA: Final = "data"
@@ -145,11 +150,25 @@ def _read_actor(file: TensorFile, inputs: int | None, activation: Activation) ->
     if 4 * parameters > MAX_STORAGE_BYTES:
         raise BundleError(f"has {parameters} weights, more than {MAX_STORAGE_BYTES // 4}", fix="train a smaller net")
     weights = tuple(_numbers(file, f"{name}.weight", tensor).T for name, tensor, _ in layers)
-    return PolicyNet(
+    net = PolicyNet(
         tuple(np.ascontiguousarray(weight) for weight in weights),
         tuple(_numbers(file, f"{name}.bias", tensor) for name, _, tensor in layers),
         activation,
     )
+    _refuse_overflow(net, [name for name, _, _ in layers])
+    return net
+
+
+def _refuse_overflow(net: PolicyNet, names: Sequence[str]) -> None:
+    """No observation may lead to a logit that is no number: bound every layer's sums in float64."""
+    largest = LARGEST_INPUT
+    for name, weight, bias in zip(names, net.weights, net.biases, strict=True):
+        sums = np.abs(weight.astype(np.float64)).sum(axis=0) * largest + np.abs(bias.astype(np.float64))
+        largest = float(sums.max())
+        if largest > LARGEST_SUM:
+            raise BundleError("is so large that the net can overflow", field=f"{name}.weight", fix=_RETRAIN)
+        if net.activation == "tanh":
+            largest = 1.0
 
 
 def _actor_layers(tensors: dict[str, Tensor]) -> list[tuple[str, Tensor, Tensor]]:

@@ -43,8 +43,9 @@ def replay(
 ) -> None:
     """Run the brain alone over a history, from a flat twin. Needs no workspace."""
     from oracle_batch.bundle.compiled import load_model
-    from oracle_batch.replay import replay_file
+    from oracle_batch.replay import refuse_output, replay_file
 
+    refuse_output(out, model, bars)
     loaded: Model = load_model(model, None)
     rows = replay_file(loaded, bars, out, with_observations=obs)
     typer.echo(f"{loaded.model_id}: {rows} bars decided, written to {out}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from oracle_batch.cli.session import Session, clock_of, print_json, select_account
-from oracle_batch.errors import UsageError
+from oracle_batch.errors import ConfigError, OracleBatchError, UsageError
 
 if TYPE_CHECKING:
     from oracle_batch.clock import Clock
@@ -37,7 +37,14 @@ def tick(
     frozen = clock_of(now)
     workspace = session.existing_workspace()
     settings = select_account(session.settings(), account)
-    report = _run(workspace, settings, frozen, dry_run=dry_run)
+    try:
+        report = _run(workspace, settings, frozen, dry_run=dry_run)
+    except OracleBatchError as error:
+        if as_json:
+            from oracle_batch.report import failure_json
+
+            print_json(failure_json(frozen.now(), [one.account for one in settings.accounts], error.exit_code))
+        raise
     from oracle_batch.tick import problems
 
     for problem in problems(report):
@@ -62,6 +69,8 @@ def _run(workspace: Workspace, settings: Settings, clock: Clock, *, dry_run: boo
     job = Job(workspace, settings, clock, dry_run, poll_s)
     if dry_run:
         return asyncio.run(run_tick(job))
+    if not any(workspace.models.glob("*.zip")):
+        raise ConfigError("no model bundle here", file=workspace.models, fix="oracle-batch models add FILE.zip")
     workspace.ensure()
     with hold(workspace.lock):
         workspace.clean()

@@ -79,6 +79,7 @@ class Journal:
         """
         names = self._names()
         if mark is not None:
+            mark = self._before_a_tear(mark, names)
             self._check(mark, names)
         torn, good_end = self._mend(names, repair=repair, mark=mark)
         unread = names[-_UNMARKED_MONTHS:] if mark is None else [name for name in names if name >= mark.file]
@@ -150,6 +151,14 @@ class Journal:
             appending.truncate(path, start)
             start = self._write(name, self._line(event, self._clock.now())).offset
         return event, start
+
+    def _before_a_tear(self, mark: Mark, names: Sequence[str]) -> Mark:
+        """The mark, moved before a torn last line where the books had taken that in already: they know what is lost."""
+        if not names or mark.file != names[-1]:
+            return mark
+        start, line = appending.last_line(self.folder / mark.file)
+        torn = bool(line) and not line.endswith(b"\n")
+        return Mark(mark.file, start) if torn and start + len(line) < mark.offset else mark
 
     def _check(self, mark: Mark, names: Sequence[str]) -> None:
         path = self.folder / mark.file

@@ -304,3 +304,17 @@ def test_one_storage_shared_by_many_layers_costs_no_memory(tmp_path: Path) -> No
 
 def test_too_many_layers_are_refused(tmp_path: Path) -> None:
     assert "hidden layers" in refusal(parts(hidden=(1,) * 64), tmp_path)
+
+
+@pytest.mark.parametrize("size", [3e38, 1e33])
+def test_weights_that_can_overflow_to_no_number_are_refused(tmp_path: Path, size: float) -> None:
+    bundle = parts()
+    key = "mlp_extractor.policy_net.0.weight"
+    bundle.policy[key] = np.full_like(bundle.policy[key], size)
+    assert f"{key}: is so large that the net can overflow" in refusal(bundle, tmp_path)
+
+
+def test_large_but_harmless_weights_are_fine(tmp_path: Path) -> None:
+    bundle = parts()
+    bundle.policy["action_net.weight"] = np.full_like(bundle.policy["action_net.weight"], 1e30)
+    assert load_model(bundle.write(tmp_path), None).policy.shape[-1] == 7

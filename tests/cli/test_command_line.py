@@ -80,8 +80,16 @@ def test_a_mistyped_home_is_told_not_created(command: list[str], empty: Cli) -> 
     assert not (empty.home / "absent").exists()
 
 
+def test_a_home_without_models_is_told_before_anything_is_made(empty: Cli) -> None:
+    (empty.home / "elsewhere").mkdir()
+    ran = empty.bare("--home", empty.home / "elsewhere", "tick")
+    assert ran.code == 78
+    assert "no model bundle here" in ran.err
+    assert list((empty.home / "elsewhere").iterdir()) == []
+
+
 def test_a_home_that_takes_no_files_is_a_file_problem(empty: Cli) -> None:
-    ran = empty.bare("--home", "/proc", "tick")
+    ran = empty.bare("--home", "/proc", "warmup", "--all")
     assert ran.code == 65
     assert "cannot create the folder" in ran.err
 

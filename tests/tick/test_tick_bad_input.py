@@ -233,12 +233,11 @@ def test_damaged_books_survive_an_interrupted_run_of_their_model(pair: Lab) -> N
 # state of all
 
 
-@pytest.mark.parametrize("what", ["executor", "executor_schema", "journal", "journal_missing", "paper"])
+@pytest.mark.parametrize("what", ["executor", "executor_schema", "journal_missing", "paper"])
 def test_damage_to_an_account_as_a_whole_sends_nothing(pair: Lab, what: str) -> None:
     paths = {
         "executor": pair.workspace.executor_path("paper"),
         "executor_schema": pair.workspace.executor_path("paper"),
-        "journal": pair.workspace.journal_folder("paper") / "2024-01.jsonl",
         "journal_missing": pair.workspace.journal_folder("paper") / "2024-01.jsonl",
         "paper": pair.workspace.paper_path("paper"),
     }

@@ -134,7 +134,7 @@ def test_every_account_acts_on_the_same_signals_with_its_own_books(lab: Lab) -> 
     assert list(report.to_json()["accounts"]) == ["one", "two"]
 
 
-@pytest.mark.parametrize("spoilt", ["paper", "executor", "journal"])
+@pytest.mark.parametrize("spoilt", ["paper", "executor"])
 def test_the_first_account_trades_when_the_second_cannot(lab: Lab, spoilt: str) -> None:
     lab.accounts("one", "two")
     lab.add("EURUSD", "M15", "L1 L2 L2")
@@ -142,7 +142,6 @@ def test_the_first_account_trades_when_the_second_cannot(lab: Lab, spoilt: str) 
     path = {
         "paper": lab.workspace.paper_path("two"),
         "executor": lab.workspace.executor_path("two"),
-        "journal": lab.workspace.journal_folder("two") / "2024-01.jsonl",
     }[spoilt]
     whole = path.read_bytes()
     path.write_bytes(whole[:40])
