@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import cold, fleet
+from bench import cold, fleet, plan
 from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.brain.decide import SERIES, Brain, Decision, Windows, replay
 from oracle_batch.brain.twin import FLAT
@@ -44,6 +44,7 @@ class Sizes:
     replayed_bars: int = 25_000
     replays: int = 5
     cold_ticks: int = 15
+    plans: int = 500
     cold_guards: int = 9
 
 
@@ -190,6 +191,12 @@ def measure_guards(home: Path, sizes: Sizes) -> Numbers:
     }
 
 
+def measure_plans(sizes: Sizes) -> Numbers:
+    """The pure planning of 20 signals with the default rules."""
+    found = plan.times(20, sizes.plans)
+    return {"plan_ms_20": statistics.median(found) * 1e3, "plan_ms_20_min": min(found) * 1e3}
+
+
 def measure(home: Path, sizes: Sizes) -> Numbers:
     """Everything, in a workspace that is made at ``home``."""
     say(f"writing a workspace of {sizes.models} models")
@@ -199,6 +206,7 @@ def measure(home: Path, sizes: Sizes) -> Numbers:
     steps: list[tuple[str, Callable[[], Numbers]]] = [
         ("cold ticks", lambda: measure_ticks(home, bundles, sizes)),
         ("cold guards", lambda: measure_guards(home, sizes)),
+        ("planning", lambda: measure_plans(sizes)),
         ("decisions", lambda: measure_decisions(models, sizes)),
         ("replay", lambda: measure_replay(models[0], sizes)),
         ("the reference: pandas, hmmlearn, SB3", lambda: measure_reference(bundles, models, sizes)),

@@ -108,12 +108,13 @@ class Ledger:
             return Verdict(candidate.model, candidate.refusal), self
         own = self.held.get(candidate.replaces) if candidate.replaces is not None else None
         needed = dict(_needs(candidate.claim, self.limits))
-        needed |= {_TRADES: 1, _REQUESTS: candidate.requests}
+        needed[_TRADES], needed[_REQUESTS] = 1, candidate.requests
         freed = {key: _whole(value) for key, value in _needs(own, self.limits)} if own is not None else {}
         for key, value in needed.items():
-            refusal = self._refusal(key, value, freed.get(key, 0.0))
-            if refusal is not None:
-                return Verdict(candidate.model, refusal), self
+            if self.limits[key.kind] != math.inf:
+                refusal = self._refusal(key, value, freed.get(key, 0.0))
+                if refusal is not None:
+                    return Verdict(candidate.model, refusal), self
         taken = dict(self.taken)
         _add(taken, {key: max(0.0, value - freed.get(key, 0.0)) for key, value in needed.items()})
         held = self.held
@@ -122,9 +123,7 @@ class Ledger:
         return Verdict(candidate.model, None), Ledger(self.limits, taken, held)
 
     def _refusal(self, key: Key, needed: float, freed: float) -> Refusal | None:
-        limit = self.limits.get(key.kind, math.inf)
-        if limit == math.inf:
-            return None
+        limit = self.limits[key.kind]
         taken = self.taken.get(key, 0.0)
         if key.kind in ("currency", "currency_gross"):
             taken += self.taken.get(Key(key.kind, ANY_CURRENCY), 0.0)

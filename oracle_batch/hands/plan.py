@@ -128,7 +128,7 @@ def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, 
         enter_first=rules.first_signal == "enter" and candidate.books.last_bar == 0,
     )
     decided_at = _decided_at(candidate, now)
-    result = ModelPlan(candidate.model, candidate.bar_time, candidate.action, verdict.decision, verdict.waiting)
+    head = (candidate.model, candidate.bar_time, candidate.action, verdict.decision)
     volume, refusal, numbers = _volume(candidate)
     if (
         verdict.decision == "CLOSE_OPEN"
@@ -137,15 +137,31 @@ def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, 
         and position.volume_cents == volume
         and rules.same_volume == "hold"
     ):
-        return replace(result, relabel=desired.intensity)
+        return ModelPlan(*head, verdict.waiting, relabel=desired.intensity)
+    close = None
     if verdict.decision in ("CLOSE", "CLOSE_OPEN") and position is not None:
-        result = replace(result, close=_close(candidate, position, decided_at))
+        close = _close(candidate, position, decided_at)
     if verdict.decision not in ("OPEN", "CLOSE_OPEN"):
-        return result
+        return ModelPlan(*head, verdict.waiting, close)
     prior = _refusal(candidate, now=now, paused=paused)
     if prior is not None or refusal is not None:
-        seen = numbers if prior is None else {}
-        return replace(_refused(result, prior or refusal or "", desired.direction), numbers=seen)
+        missed = Waiting("missed", desired.direction)
+        return ModelPlan(*head, missed, close, None, prior or refusal, numbers={} if prior is not None else numbers)
+    found = candidate.sized if isinstance(candidate.sized, Sized) else None
+    entry = _entry(candidate, account, volume, found, decided_at, close)
+    keep = watch.upkeep(candidate.settings, found.share) if found is not None else None
+    return ModelPlan(*head, verdict.waiting, close, entry, upkeep=keep)
+
+
+def _entry(
+    candidate: Candidate,
+    account: Account,
+    volume: int,
+    found: Sized | None,
+    decided_at: float,
+    close: CloseIntent | None,
+) -> OpenIntent:
+    desired = ACTIONS[candidate.action]
     comment = order_comment(
         candidate.hmm_state,
         candidate.action,
@@ -153,7 +169,7 @@ def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, 
         max(0.0, (account.balance - account.equity) / account.balance * 100) if account.balance > 0 else 0.0,
         candidate.virtual_pnl,
     )
-    entry = OpenIntent(
+    return OpenIntent(
         intent_id(candidate.model, candidate.bar_time, 1),
         candidate.model,
         candidate.broker_symbol,
@@ -164,15 +180,12 @@ def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, 
         comment,
         decided_at,
         candidate.close_time + candidate.entry_deadline_s,
-        result.close.position_id if result.close is not None else None,
-        max_slippage_points=candidate.settings.max_slippage_points,
-        stop_trigger=candidate.settings.stop_trigger_method,
+        close.position_id if close is not None else None,
+        found.distances.stop_relative or 0 if found is not None else 0,
+        found.distances.target_relative or 0 if found is not None else 0,
+        candidate.settings.max_slippage_points,
+        candidate.settings.stop_trigger_method,
     )
-    if not isinstance(candidate.sized, Sized):
-        return replace(result, entry=entry)
-    found = candidate.sized.distances
-    protected = replace(entry, stop_relative=found.stop_relative or 0, target_relative=found.target_relative or 0)
-    return replace(result, entry=protected, upkeep=watch.upkeep(candidate.settings, candidate.sized.share))
 
 
 def _decided_at(candidate: Candidate, now: float) -> float:
