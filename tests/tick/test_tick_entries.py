@@ -260,11 +260,12 @@ def test_no_account_trades_against_another(lab: Lab) -> None:
     lab.accounts("one", "two")
     lab.add("EURUSD", "M15", "W L1 L1 S1")
     lab.play(EURUSD, 3)
-    path = lab.workspace.journal_folder("two") / "2024-01.jsonl"
+    path = lab.workspace.paper_path("two")
     whole = path.read_bytes()
     path.write_bytes(whole[:40])
     assert came_to(lab.tick(3), EURUSD) == ("CLOSE_OPEN", "SKIP", "OPPOSITE_ACROSS_ACCOUNTS")
     assert refusal(lab, "one")[1] == {"symbol": "EURUSD", "direction": -1, "account": "two"}
+    path.write_bytes(whole)
     assert (lab.positions("one"), len(lab.positions("two"))) == ([], 1)
 
 
