@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -32,9 +32,21 @@ def demo(
         _play(folder, closes)
         typer.echo(f"\nThe workspace stays: oracle-batch --home {folder} status")
         return
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # an exit removes the folder, a kill not
-    with tempfile.TemporaryDirectory(prefix="oracle-batch-demo-") as temporary:
-        _play(Path(temporary), closes)
+    told: list[int] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        """A kill would leave the folder behind; as an interruption it ends the tick's tasks in order, too."""
+        told.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        with tempfile.TemporaryDirectory(prefix="oracle-batch-demo-") as temporary:
+            _play(Path(temporary), closes)
+    except KeyboardInterrupt:
+        if not told:
+            raise
+        raise typer.Exit(128 + told[0]) from None
 
 
 def _play(folder: Path, count: int) -> None:
