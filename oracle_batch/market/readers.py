@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from oracle_batch.bars import Bars, FloatArray, IntArray, empty
-from oracle_batch.errors import BarError
+from oracle_batch.clock import parse_instant
+from oracle_batch.errors import BarError, UsageError
 from oracle_batch.market.columns import check_times, find_columns, whole_seconds
 
 
@@ -196,22 +196,10 @@ class CsvReader:
 
     def _instant(self, text: str, line: int) -> float:
         try:
-            return float(text)
-        except ValueError:
-            pass
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError as error:
-            raise BarError(
-                f"line {line}: time {text!r} is no instant",
-                file=self._path,
-                field="time",
-                fix="Unix seconds, or ISO 8601 with offset",
-            ) from error
-        if moment.tzinfo is None:
-            naive = f"line {line}: time {text!r} has no UTC offset"
-            raise BarError(naive, file=self._path, field="time", fix="add Z or +00:00")
-        return moment.timestamp()
+            return parse_instant(text)
+        except UsageError as error:
+            why = f"line {line}: time {error.message}"
+            raise BarError(why, file=self._path, field="time", fix=error.fix) from error
 
     def _csv_numbers(self, texts: list[str], lines: list[int], field: str) -> FloatArray:
         try:
