@@ -75,6 +75,37 @@ def tick(home: Path, bar: int, due: int) -> ColdTick:
     )
 
 
+@dataclass(frozen=True)
+class ColdGuard:
+    """One child between bars: seconds of wall time and of CPU (user + system), and its peak memory."""
+
+    wall_s: float
+    cpu_s: float
+    peak_rss_mb: float
+
+
+def guard(home: Path, now: int) -> ColdGuard:
+    """Run a guard and measure it; it must find nothing wrong."""
+    began = time.perf_counter()
+    child = subprocess.Popen(
+        _command(home, "guard", "--now", now, "--json"), cwd=ROOT, env=_environment(), stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    text = child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    wall = time.perf_counter() - began
+    child.stdout.close()
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"the guard went wrong: exit code {child.returncode}")
+    return ColdGuard(wall, usage.ru_utime + usage.ru_stime, float(json.loads(text)["peak_rss_mb"]))
+
+
+def guards(home: Path, bar: int, count: int) -> list[ColdGuard]:
+    """``count`` guards, a minute apart, after the tick of a bar's close; one more before them is not counted."""
+    return [guard(home, close_of(bar) + 30 + 60 * number) for number in range(count + 1)][1:]
+
+
 def ticks(home: Path, bundles: Sequence[Path], count: int) -> list[ColdTick]:
     """``count`` ticks, one bar close after another; one more before them is not counted."""
     warm_up(home)

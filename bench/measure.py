@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from bench import cold, fleet
+from bench import cold, fleet, plan
 from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.brain.decide import SERIES, Brain, Decision, Windows, replay
 from oracle_batch.brain.twin import FLAT
 from oracle_batch.bundle.compiled import load_model
 from oracle_batch.bundle.model import Decoding, Model
-from oracle_batch.types import WINDOW
+from oracle_batch.types import STORED_BARS, WINDOW
 
 Numbers = dict[str, Any]
 
@@ -44,6 +44,8 @@ class Sizes:
     replayed_bars: int = 25_000
     replays: int = 5
     cold_ticks: int = 15
+    plans: int = 500
+    cold_guards: int = 9
 
 
 def say(text: str) -> None:
@@ -175,6 +177,26 @@ def measure_ticks(home: Path, bundles: Sequence[Path], sizes: Sizes) -> Numbers:
     }
 
 
+def measure_guards(home: Path, sizes: Sizes) -> Numbers:
+    """Cold guards after the last of the cold ticks, over whatever positions that left open."""
+    done = cold.guards(home, STORED_BARS + sizes.cold_ticks, sizes.cold_guards)
+    account = home / "state" / "paper" / "paper.json"
+    positions = json.loads(account.read_bytes())["positions"] if account.exists() else []
+    return {
+        "guard_cpu_s": statistics.median(one.cpu_s for one in done),
+        "guard_cpu_s_min": min(one.cpu_s for one in done),
+        "guard_wall_s": statistics.median(one.wall_s for one in done),
+        "guard_peak_rss_mb": max(one.peak_rss_mb for one in done),
+        "guard_positions": len(positions),
+    }
+
+
+def measure_plans(sizes: Sizes) -> Numbers:
+    """The pure planning of 20 signals with the default rules."""
+    found = plan.times(20, sizes.plans)
+    return {"plan_ms_20": statistics.median(found) * 1e3, "plan_ms_20_min": min(found) * 1e3}
+
+
 def measure(home: Path, sizes: Sizes) -> Numbers:
     """Everything, in a workspace that is made at ``home``."""
     say(f"writing a workspace of {sizes.models} models")
@@ -183,6 +205,8 @@ def measure(home: Path, sizes: Sizes) -> Numbers:
     numbers: Numbers = {}
     steps: list[tuple[str, Callable[[], Numbers]]] = [
         ("cold ticks", lambda: measure_ticks(home, bundles, sizes)),
+        ("cold guards", lambda: measure_guards(home, sizes)),
+        ("planning", lambda: measure_plans(sizes)),
         ("decisions", lambda: measure_decisions(models, sizes)),
         ("replay", lambda: measure_replay(models[0], sizes)),
         ("the reference: pandas, hmmlearn, SB3", lambda: measure_reference(bundles, models, sizes)),

@@ -12,25 +12,36 @@ from oracle_batch.store.workspace import Workspace
 
 
 def make_broker(
-    account: AccountSettings, workspace: Workspace, models: Mapping[str, Model], clock: Clock, *, dry_run: bool
+    account: AccountSettings,
+    workspace: Workspace,
+    models: Mapping[str, Model],
+    clock: Clock,
+    *,
+    dry_run: bool,
+    lean: bool = False,
 ) -> Broker:
     """The account's broker, not yet connected.
+
+    ``lean`` is for runs between bars: on paper they read the excerpts that others have left, not whole histories.
 
     Raises:
         ConfigError: the symbols file, or the folder of bars, cannot be used.
     """
     from oracle_batch.broker.paper import PaperBroker
+    from oracle_batch.market.excerpts import Excerpts
     from oracle_batch.market.feed import Feed
     from oracle_batch.market.spec_file import load_settings
 
+    excerpts = Excerpts(workspace.compiled, account.paper.data)
     return PaperBroker(
         account.account,
         account.paper,
-        Feed(workspace.home / account.paper.data),
+        Feed(workspace.home / account.paper.data, excerpts if lean else None),
         load_settings(workspace.symbols),
         workspace.paper_path(account.account),
         clock,
         models,
         specs_file=workspace.symbols,
         dry_run=dry_run,
+        excerpts=None if lean or dry_run else excerpts,
     )

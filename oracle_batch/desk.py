@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace as with_
 
@@ -21,29 +22,43 @@ from oracle_batch.broker.base import (
 from oracle_batch.bundle.model import Model
 from oracle_batch.clock import Clock
 from oracle_batch.config import AccountSettings, SymbolSettings, TickSettings
-from oracle_batch.errors import ConfigError, NeedsWarmup, OracleBatchError, StateError
-from oracle_batch.hands import ledger, sync, texts
+from oracle_batch.errors import ConfigError, NeedsWarmup, OracleBatchError
+from oracle_batch.hands import account_risk, ledger
 from oracle_batch.hands.books import LastOutcome, ModelBooks
 from oracle_batch.hands.outcome import answer, answers_to, conclude, legs_of
-from oracle_batch.hands.plan import Candidate, ModelPlan, plan
+from oracle_batch.hands.plan import ModelPlan
+from oracle_batch.hands.prices import RELATIVE_SCALE
+from oracle_batch.hands.protection import Distances, Terms
+from oracle_batch.hands.trade_log import counted
+from oracle_batch.hands.watch import Upkeep, begin
 from oracle_batch.journalling import ack_records, close_record
-from oracle_batch.recover import DECISION_REVISED, Recovery, plan_event, recover, unanswered
+from oracle_batch.recover import Recovery, plan_event, recover, unanswered
 from oracle_batch.report import AccountOutcome, Outcome
 from oracle_batch.store import executor as executor_file
 from oracle_batch.store.executor import Executor
 from oracle_batch.store.files import replace_atomically
 from oracle_batch.store.journal import Journal, Tail
-from oracle_batch.store.records import Event, Record, Signal
+from oracle_batch.store.records import Event, Record
 from oracle_batch.store.workspace import Workspace
-from oracle_batch.think import Thought
-from oracle_batch.types import LABEL_PREFIX, TIMEFRAME_SECONDS, label_of
+from oracle_batch.types import LABEL_PREFIX, split_model_id
+
+if TYPE_CHECKING:
+    from oracle_batch.hands.account_risk import AccountRisk
+    from oracle_batch.risk_desk import RiskView
+    from oracle_batch.think import Thought
 
 _log = logging.getLogger(__name__)
+
+UNPROTECTED = "UNPROTECTED"
 
 
 @dataclass(slots=True)
 class Desk:
-    """An account between the opening of its session and the commit of its books."""
+    """An account between the opening of its session and the commit of its books.
+
+    ``waiting`` are legs that wait for the spread, ``crossing`` entries that wait for closes on other accounts;
+    ``causes`` say of a position why an emergency close is its end; ``opened`` are the entries that were filled.
+    """
 
     settings: AccountSettings
     broker: Broker
@@ -67,6 +82,13 @@ class Desk:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     recovery: Recovery = field(init=False)
     ended_at: dict[str, float] = field(default_factory=dict)
+    journalled: set[str] = field(default_factory=set)
+    waiting: set[str] = field(default_factory=set)
+    crossing: set[str] = field(default_factory=set)
+    settled: set[str] = field(default_factory=set)
+    opened: dict[str, tuple[OpenIntent, Upkeep | None]] = field(default_factory=dict)
+    view: RiskView | None = None
+    causes: dict[int, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -106,9 +128,12 @@ class Desk:
         self.positions = await self.broker.positions()
         open_ids = frozenset(position.position_id for position in self.positions)
         books = await self._fold(tail, open_ids)
+        self.positions = ledger.claimed(self.positions, books)
         await self._note_ends(books, open_ids)
         self._adopt(books, open_ids)
         self.executor = with_(self.executor, models=books, journal=tail.end)
+        if self.opened:
+            self.watch_opened(await self.broker.terms(sorted({entry.symbol for entry, _ in self.opened.values()})))
 
     async def _fold(self, tail: Tail, open_ids: frozenset[int]) -> dict[str, ModelBooks]:
         damaged = self.executor.damaged
@@ -119,9 +144,17 @@ class Desk:
         for intent, ack in self.recovery.found:
             _log.warning("recovered %s: %s %s", intent.intent_id, ack.status, ack.reason)
             self.before_send += ack_records(intent, ack, self.models, self.specs)
+        for name, symbol, result in self.recovery.ends:
+            self.remember_end(name, symbol, result)
         for one in self.recovery.concluded:
             last = self.recovery.books[one.model].last or LastOutcome(one.bar_time)
             self.outcomes[one.model] = Outcome(one.bar_time, one.action, None, one.decision, last.ack, last.reason)
+        self.opened = dict(self.recovery.opened)
+        self._count(self.recovery.requests, self.recovery.entries)
+        memory, pause = self.executor.risk, self.recovery.pause
+        if pause is not None and memory.anchors is not None and memory.anchors.pause is None:
+            self.remember(with_(memory, anchors=with_(memory.anchors, pause=pause)))
+        self.ended_at.update(self.recovery.ended_at)
         return self.recovery.books
 
     async def _note_ends(self, books: dict[str, ModelBooks], open_ids: frozenset[int]) -> None:
@@ -132,7 +165,9 @@ class Desk:
                 result = ledger.ended(held.position_id, await self.broker.deals(held.opened_at))
                 books[name] = ledger.after_end(one, result)
                 self.ended_at[name] = self.clock.now() if result.time is None else result.time
-                self.before_send.append(close_record(name, result, self.models))
+                self.remember_end(name, self._symbol(name), result)
+                if held.position_id not in self.recovery.told:
+                    self.before_send.append(close_record(name, result, self.models))
 
     def _adopt(self, books: dict[str, ModelBooks], open_ids: frozenset[int]) -> None:
         """Positions of ours that the books do not know, or know differently."""
@@ -150,115 +185,33 @@ class Desk:
                 detail = {"position_id": position.position_id, "volume_cents": position.volume_cents}
                 self.before_send.append(Event("position_adopted", name, detail))
 
-    # plan
-
-    def plan(self, thoughts: Mapping[str, Thought], now: float) -> None:
-        """Decide what each model does on its newest bar."""
-        candidates = []
-        for name, thought in thoughts.items():
-            self._count_revisions(name, thought)
-            if self._acted(name, thought):
-                continue
-            try:
-                candidates.append(self._candidate(thought))
-            except OracleBatchError as error:
-                self.fail(name, error, thought)
-        ours = [position for position in self.positions if position.label.startswith(LABEL_PREFIX)]
-        paused = self.workspace.is_paused()
-        self.plans = plan(candidates, ours, self.account, self.rules, now=now, paused=paused)
-        for one in self.plans:
-            thought = thoughts[one.model]
-            symbol = thought.model.symbol
-            wire = texts.signal_text(symbol, thought.action, thought.hmm_state, thought.virtual_pnl)
-            _log.info("%s", wire)
-            self.before_send.append(
-                Signal(one.model, one.bar_time, one.action, thought.hmm_state, thought.virtual_pnl, wire)
-            )
-            if legs := legs_of(one):
-                self.before_send.append(plan_event(one))
-                self.intents += legs
-
-    def _acted(self, name: str, thought: Thought) -> bool:
-        return thought.bar_time <= max(self.books(name).last_bar, thought.twin.warmed_to)
-
-    def _candidate(self, thought: Thought) -> Candidate:
-        model, name = thought.model, thought.model.model_id
-        if name in self.executor.damaged:
-            raise self.executor.damaged[name].error
-        settings = self.symbol_settings[name]
-        if isinstance(settings, OracleBatchError):
-            raise settings
-        books = self._outlasted(thought)
-        position, intensity = self._real(name, books)
-        return Candidate(
-            name,
-            model.broker_symbol,
-            thought.bar_time,
-            thought.bar_time + TIMEFRAME_SECONDS[model.timeframe],
-            self.rules.entry_deadline(model.timeframe),
-            thought.action,
-            thought.before.last_action,
-            thought.hmm_state,
-            thought.virtual_pnl,
-            settings,
-            self.specs.get(model.broker_symbol),
-            books,
-            position,
-            intensity,
-        )
-
-    def _outlasted(self, thought: Thought) -> ModelBooks:
-        """A model's books, without a waiting cause that ended on a bar which it consumed silently."""
-        name, books = thought.model.model_id, self.books(thought.model.model_id)
-        seconds = TIMEFRAME_SECONDS[thought.model.timeframe]
-        since = max(books.last_bar + seconds, self.ended_at.get(name, 0.0))
-        silent = [state.last_action for state in thought.past if state.bar_time + seconds > since]
-        return with_(books, waiting=sync.outlasted(books.waiting, silent))
-
-    def _real(self, name: str, books: ModelBooks) -> tuple[Position | None, int]:
-        mine = [position for position in self.positions if position.label == label_of(name)]
-        if not mine:
-            return None, 0
-        if len(mine) > 1:
-            ids = ", ".join(str(position.position_id) for position in mine)
-            raise StateError(f"{name} holds several positions ({ids})", fix="close all but one by hand")
-        intensity = ledger.real_intensity(mine[0], books)
-        if intensity is None:
-            raise StateError(
-                f"the intensity of position {mine[0].position_id} of {name} is unknown: "
-                f"its comment {mine[0].comment!r} does not say, nor do the books",
-                fix="close the position by hand; the model waits for its next signal",
-            )
-        return mine[0], intensity
-
-    def _count_revisions(self, name: str, thought: Thought) -> None:
-        for bar_time in thought.replaced:
-            books = self.executor.models.get(name)
-            if books is None or (name, bar_time) in self.recovery.decisions_revised or bar_time > books.last_bar:
-                continue
-            self._book(name, with_(books, decisions_revised=books.decisions_revised + 1))
-            self.before_send.append(Event(DECISION_REVISED, name, {"bar_time": bar_time}))
-
     # journal, send, journal
 
     def journal_intents(self) -> None:
-        """Make the intents durable. Without any, the records wait for the second append."""
-        if self.intents and not self.dry_run:
-            self.journal.append([*self.before_send, *self.intents])
+        """Make the intents durable that are not yet. Without any, the records wait for the second append."""
+        fresh = [leg for leg in self.intents if leg.intent_id not in self.journalled]
+        if fresh and not self.dry_run:
+            self.journal.append([*self.before_send, *fresh])
             self.before_send = []
+            self.journalled |= {leg.intent_id for leg in fresh}
 
     async def send(self) -> None:
-        """Send the burst. Whatever goes wrong on the way leaves the outcome unknown, for the next run to ask."""
-        if not self.intents or self.dry_run:
+        """Send in one burst what is not sent yet and has not to wait.
+
+        Whatever goes wrong on the way leaves the outcome unknown, for the next run to ask.
+        """
+        held = self.acks.keys() | self.waiting | self.crossing
+        legs = [leg for leg in self.intents if leg.intent_id not in held]
+        if not legs or self.dry_run:
             return
         answers: dict[str, Ack] = {}
         try:
-            answers = {ack.intent_id: ack for ack in await self.broker.execute(self.intents, self._gate)}
+            answers = {ack.intent_id: ack for ack in await self.broker.execute(legs, self._gate)}
         except OracleBatchError as error:
-            _log.error("account %s: the outcome of %d legs is unknown: %s", self.name, len(self.intents), error)
+            _log.error("account %s: the outcome of %d legs is unknown: %s", self.name, len(legs), error)
         except Exception:  # noqa: BLE001 - orders may be out: the acks of the other accounts must still be booked
-            _log.exception("account %s: the outcome of %d legs is unknown", self.name, len(self.intents))
-        for leg in self.intents:
+            _log.exception("account %s: the outcome of %d legs is unknown", self.name, len(legs))
+        for leg in legs:
             ack = answers.get(leg.intent_id) or Ack(leg.intent_id, "UNKNOWN", "NO_ANSWER")
             self.acks[leg.intent_id] = await self._explained(leg, ack)
 
@@ -279,23 +232,62 @@ class Desk:
             return "PAUSED"
         return "LATE" if self.clock.now() > entry.deadline else None
 
-    def conclude(self, thoughts: Mapping[str, Thought]) -> None:
-        """Take the acks into the books and say what became of each model."""
+    def settle(self) -> None:
+        """Take the acks into the books that are not in them yet."""
         for leg in self.intents:
             ack = self.acks.get(leg.intent_id)
-            if ack is not None:
-                self._book(leg.model, ledger.after_ack(self.books(leg.model), leg, ack))
-                self.after_send += ack_records(leg, ack, self.models, self.specs)
+            if ack is None or leg.intent_id in self.settled:
+                continue
+            self.settled.add(leg.intent_id)
+            quote = self.view.market.quotes.get(leg.symbol) if self.view is not None else None
+            self.after_send += ack_records(leg, ack, self.models, self.specs, quote)
+            if leg.model:
+                self.book(leg.model, ledger.after_ack(self.books(leg.model), leg, ack))
+            if isinstance(leg, OpenIntent) and ack.status == "OK":
+                self.opened[leg.model] = (leg, next((one.upkeep for one in self.plans if one.entry is leg), None))
+                self.watch_opened(self.view.market.terms if self.view is not None else {})
+            elif isinstance(leg, CloseIntent) and leg.model and ack.status == "OK":
+                self.remember_end(leg.model, leg.symbol, ledger.ended(leg.position_id, ack.deals, "order"))
+            self._count(ack.status != "SKIP", isinstance(leg, OpenIntent) and ack.status == "OK")
+
+    def watch_opened(self, terms: Mapping[str, Terms]) -> None:
+        """Watch over positions that were opened: the protection that their orders carried, and their upkeep."""
+        for name, (entry, keep) in self.opened.items():
+            books = self.books(name)
+            held, spec = books.position, self.specs.get(entry.symbol)
+            if held is None or spec is None or (books.watch and books.watch.position_id == held.position_id):
+                continue
+            now = terms.get(entry.symbol) or Terms(spec, float("nan"), 0.0, 0.0, 0.0)
+            carried = Distances(
+                entry.stop_relative / RELATIVE_SCALE or None, entry.target_relative / RELATIVE_SCALE or None
+            )
+            keep = keep or Upkeep(stop_trigger_method=entry.stop_trigger)
+            watch = begin(held.position_id, held.direction, held.entry_price, carried, now, keep)
+            self.book(name, with_(books, watch=watch))
+
+    def conclude(self, thoughts: Mapping[str, Thought]) -> None:
+        """Take the acks into the books and say what became of each model."""
+        self.settle()
         for one in self.plans:
             self._conclude_plan(one, thoughts[one.model])
         planned = {one.model for one in self.plans}
         for leg in self.intents:
-            if leg.model not in planned and isinstance(leg, CloseIntent):
+            if isinstance(leg, CloseIntent) and self.causes.get(leg.position_id) == UNPROTECTED:
+                self._give_up(leg)
+            elif isinstance(leg, CloseIntent) and leg.model not in planned:
                 ack = self.acks.get(leg.intent_id)
                 before = self.outcomes.get(leg.model, Outcome())
                 word = None if ack is None else ack.status
-                reason = leg.cause.upper() if ack is None or ack.status == "OK" else ack.reason
+                cause = self.causes.get(leg.position_id, leg.cause.upper())
+                reason = cause if ack is None or ack.status == "OK" else ack.reason
                 self.outcomes[leg.model] = replace(before, decision="CLOSE", ack=word, reason=reason)
+
+    def _give_up(self, leg: CloseIntent) -> None:
+        """An entry whose stop could not be set came to nothing."""
+        before, books = self.outcomes.get(leg.model, Outcome()), self.books(leg.model)
+        self.outcomes[leg.model] = replace(before, decision=before.decision or "CLOSE", ack="FAIL", reason=UNPROTECTED)
+        if books.last is not None:
+            self.book(leg.model, with_(books, last=with_(books.last, ack="FAIL", reason=UNPROTECTED)))
 
     def _conclude_plan(self, one: ModelPlan, thought: Thought) -> None:
         if self.dry_run and (legs_of(one) or one.relabel is not None):
@@ -303,7 +295,9 @@ class Desk:
         else:
             acks = answers_to(one, self.acks)
             word, reason = answer(one, acks)
-            self._book(one.model, conclude(self.books(one.model), one, acks))
+            if word == "OK" and reason is None and one.close is not None and one.close.cause != "signal":
+                reason = self.causes.get(one.close.position_id)
+            self.book(one.model, conclude(self.books(one.model), one, acks))
         self.outcomes[one.model] = Outcome(one.bar_time, one.action, thought.hmm_state, one.decision, word, reason)
         if one.decision != "NOOP" and not (legs_of(one) and word == "OK"):
             detail = {"bar_time": one.bar_time, "decision": one.decision, "ack": word, "reason": reason}
@@ -335,7 +329,7 @@ class Desk:
         bar_time = thought.bar_time if thought else None
         self.outcomes[name] = Outcome(bar_time=bar_time, reason=_code(error), error=str(error))
         last = LastOutcome(bar_time or 0, error=str(error), reason=_code(error))
-        self._book(name, with_(self.books(name), last=last))
+        self.book(name, with_(self.books(name), last=last))
         self.after_send.append(Event("model_failed", name, {"error": str(error)}))
 
     def outcome(self) -> AccountOutcome:
@@ -356,9 +350,32 @@ class Desk:
         """A model's books as they are now; empty ones if it has none."""
         return self.executor.models.get(name, ModelBooks())
 
-    def _book(self, name: str, books: ModelBooks) -> None:
+    def book(self, name: str, books: ModelBooks) -> None:
+        """Take a model's new books in; damaged ones stay as they are."""
         if name not in self.executor.damaged:
             self.executor = with_(self.executor, models={**self.executor.models, name: books})
+
+    def remember_end(self, name: str, symbol: str, result: ledger.Ended) -> None:
+        """Take the end of a model's position into the account's memory."""
+        keep_s = self.settings.risk.history_s
+        self.remember(account_risk.with_end(self.executor.risk, name, symbol, result, self.clock.now(), keep_s))
+
+    def _count(self, requests: int, entries: int) -> None:
+        """Count what has left and what was entered, in the reset day that the account is in."""
+        if not requests:
+            return
+        memory = self.executor.risk
+        day = memory.anchors.day_start if memory.anchors is not None else memory.trades.day.day
+        self.remember(with_(memory, trades=counted(memory.trades, day, trades=entries, requests=requests)))
+
+    def remember(self, risk: AccountRisk) -> None:
+        """Take what the account as a whole has to remember."""
+        self.executor = with_(self.executor, risk=risk)
+
+    def _symbol(self, name: str) -> str:
+        """The broker's symbol of a model, as far as anybody knows."""
+        known = split_model_id(name)
+        return self.models[name].broker_symbol if name in self.models else known[0] if known else name
 
 
 def _code(error: OracleBatchError) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from oracle_batch.broker.base import Ack, CloseIntent, Intent, OpenIntent, SymbolSpec
+from oracle_batch.broker.base import Ack, CloseIntent, Intent, OpenIntent, Quote, SymbolSpec
 from oracle_batch.bundle.model import Model
 from oracle_batch.hands import ledger, texts
 from oracle_batch.store.records import AckRecord, Close, Fill, Record
@@ -14,23 +14,31 @@ from oracle_batch.types import action_of
 _log = logging.getLogger(__name__)
 
 
-def ack_records(leg: Intent, ack: Ack, models: Mapping[str, Model], specs: Mapping[str, SymbolSpec]) -> list[Record]:
-    """An ack with its deals, and the end of the position where it closed one."""
+def ack_records(
+    leg: Intent,
+    ack: Ack,
+    models: Mapping[str, Model],
+    specs: Mapping[str, SymbolSpec],
+    quote: Quote | None = None,
+) -> list[Record]:
+    """An ack with its deals, and the end of the position where it closed one; ``quote`` is what it was decided on."""
     spec, model = specs.get(leg.symbol), models.get(leg.model)
     action = action_of(leg.direction, leg.intensity).index if isinstance(leg, OpenIntent) else 0
     symbol = model.symbol if model is not None else leg.symbol
     wire = texts.ack_text(symbol, action, ack, spec.digits if spec else 5)
     _log.info("%s", wire)
     records: list[Record] = [AckRecord.of(ack, leg.model, wire)]
-    records += [Fill(leg.model, deal) for deal in ack.deals]
+    spread = None if quote is None else round(quote.ask - quote.bid, 10)
+    records += [Fill(leg.model, deal, ack.slippage, spread) for deal in ack.deals]
     if isinstance(leg, CloseIntent) and ack.status == "OK":
-        records.append(close_record(leg.model, ledger.ended(leg.position_id, ack.deals, otherwise="order"), models))
+        result = ledger.ended(leg.position_id, ack.deals, otherwise="order")
+        records.append(close_record(leg.model, result, models, leg.symbol))
     return records
 
 
-def close_record(name: str, result: ledger.Ended, models: Mapping[str, Model]) -> Close:
-    """The end of a position, whoever ended it."""
+def close_record(name: str, result: ledger.Ended, models: Mapping[str, Model], symbol: str = "") -> Close:
+    """The end of a position, whoever ended it; ``symbol`` is told where no bundle says the model's own."""
     model = models.get(name)
-    wire = texts.closed_text(model.symbol if model else name, result.position_id, result.net, result.reason)
+    wire = texts.closed_text(model.symbol if model else symbol or name, result.position_id, result.net, result.reason)
     _log.info("%s", wire)
-    return Close(name, result.position_id, result.profit, result.commission, result.reason, wire)
+    return Close(name, result.position_id, result.profit, result.commission, result.reason, wire, result.swap)

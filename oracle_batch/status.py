@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from oracle_batch.brain.twin import TwinState
@@ -16,11 +17,11 @@ from oracle_batch.config import (
     Settings,
     SymbolSettings,
     load_executor_symbols,
-    not_yet_effective,
 )
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands.books import LastOutcome, ModelBooks
 from oracle_batch.history import newest_closed
+from oracle_batch.risk_status import RiskStatus, risk_status
 from oracle_batch.store import executor as executor_file
 from oracle_batch.store import twins
 from oracle_batch.store.executor import Executor
@@ -34,7 +35,7 @@ class ModelStatus:
     """One model on one account.
 
     ``behind`` counts grid intervals since the twin's last bar (weekends count, too); ``seen_s`` are the seconds since
-    that bar's close. ``enabled``: entries are sent; None where the settings cannot be read.
+    that bar's close. ``enabled``: entries are sent; None where the settings cannot be read. ``losses``: in a row.
     """
 
     twin: TwinState | None
@@ -43,6 +44,7 @@ class ModelStatus:
     enabled: bool | None
     books: ModelBooks
     problem: str | None
+    losses: int = 0
 
     @property
     def desired(self) -> str | None:
@@ -70,7 +72,7 @@ class ModelStatus:
             "position_id": held.position_id if held else None,
             "entry_price": held.entry_price if held else None,
             "pending_close": self.books.pending_close is not None,
-            "consecutive_losses": self.books.consecutive_losses,
+            "consecutive_losses": self.losses,
             "decisions_revised": self.books.decisions_revised,
             "last": None if last is None else _last(last),
             "problem": self.problem,
@@ -79,18 +81,20 @@ class ModelStatus:
 
 @dataclass(frozen=True, slots=True)
 class AccountStatus:
-    """One account: its money as far as a file tells, and its models."""
+    """One account: its money as far as a file tells, where it stands against its limits, and its models."""
 
     models: dict[str, ModelStatus]
     balance: float | None
     currency: str | None
     problem: str | None
+    risk: RiskStatus | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
             "balance": self.balance,
             "currency": self.currency,
             "problem": self.problem,
+            "risk": None if self.risk is None else self.risk.to_json(),
             "models": {name: model.to_json() for name, model in self.models.items()},
         }
 
@@ -129,11 +133,14 @@ class Status:
 def read_status(workspace: Workspace, settings: Settings, now: float) -> Status:
     """Everything the files tell; what cannot be read becomes a problem, never an error."""
     models, refused = _models(workspace)
-    entries, notes = _entries(workspace, models)
-    known: dict[str, _Known] = {name: _Known(None, None, error) for name, error in refused.items()}
-    for name, model in models.items():
-        known[name] = _known(workspace, model, entries)
-    accounts = {one.account: _account(workspace, one, known, now) for one in settings.accounts}
+    notes: list[str] = []
+    accounts = {}
+    for one in settings.accounts:
+        entries, wrong = _entries(workspace.home / one.symbols)
+        notes += [note for note in wrong if note not in notes]
+        known: dict[str, _Known] = {name: _Known(None, None, error) for name, error in refused.items()}
+        known |= {name: _known(workspace, model, entries) for name, model in models.items()}
+        accounts[one.account] = _account(workspace, one, known, now)
     return Status(now, workspace.is_paused(), _last_run(workspace), accounts, tuple(notes))
 
 
@@ -153,18 +160,13 @@ def _models(workspace: Workspace) -> tuple[dict[str, Model], dict[str, OracleBat
         return {}, {str(workspace.models): error}
 
 
-def _entries(workspace: Workspace, models: Mapping[str, Model]) -> tuple[ExecutorSymbols, list[str]]:
-    """The execution settings, and what is wrong with them or asks for something this release does not do."""
+def _entries(path: Path) -> tuple[ExecutorSymbols, list[str]]:
+    """The execution settings, and what is wrong with them."""
     try:
-        entries = load_executor_symbols(workspace.executor_symbols)
+        entries = load_executor_symbols(path)
     except OracleBatchError as error:
         return ExecutorSymbols(), [str(error)]
-    notes = [str(error) for error in entries.errors.values()]
-    for key, entry in entries.entries.items():
-        traded = any(key in (name, model.symbol, model.broker_symbol) for name, model in models.items())
-        if traded and entry.enabled and (later := not_yet_effective(entry)):
-            notes.append(f"{key}: set but not in effect in this release: {', '.join(later)}")
-    return entries, notes
+    return entries, [str(error) for error in entries.errors.values()]
 
 
 def _known(workspace: Workspace, model: Model, entries: ExecutorSymbols) -> _Known:
@@ -202,12 +204,19 @@ def _account(workspace: Workspace, settings: AccountSettings, known: Mapping[str
         wrong = "its bundle is no longer in models/" if one is None else _problem(name, one, executor, books)
         one = one or _Known(None, None)
         behind, seen_s = _freshness(name, one.twin, now)
-        models[name] = ModelStatus(one.twin, behind, seen_s, one.enabled, books, wrong)
+        models[name] = ModelStatus(
+            one.twin, behind, seen_s, one.enabled, books, wrong, executor.risk.trades.streak(name).losses
+        )
     try:
         balance, currency = _money(workspace, settings, now)
     except OracleBatchError as error:
         balance, currency, problem = None, None, problem or str(error)
-    return AccountStatus(models, balance, currency, problem)
+    risk = None
+    try:
+        risk = risk_status(executor.risk, settings.risk, workspace.home)
+    except OracleBatchError as error:
+        problem = problem or str(error)
+    return AccountStatus(models, balance, currency, problem, risk)
 
 
 def _problem(name: str, known: _Known, executor: Executor, books: ModelBooks) -> str | None:

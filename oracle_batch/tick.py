@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oracle_batch import exits, own_accounts, unattended
 from oracle_batch import gather as gathering
-from oracle_batch import unattended
 from oracle_batch.bars import Bars
 from oracle_batch.broker.base import Broker
 from oracle_batch.brokers import make_broker
@@ -30,11 +30,13 @@ from oracle_batch.config import (
     SymbolSettings,
     created_defaults,
     load_executor_symbols,
-    not_yet_effective,
 )
+from oracle_batch.config.risk_files import limit_rules
 from oracle_batch.desk import Desk
 from oracle_batch.errors import ConfigError, OracleBatchError, StateError
+from oracle_batch.planning import judge, propose
 from oracle_batch.report import AccountOutcome, Outcome, TickReport, Timing, process_age_s
+from oracle_batch.sheltering import shelter
 from oracle_batch.store import twins, windows
 from oracle_batch.store.files import read_bytes, replace_all, replace_atomically
 from oracle_batch.store.journal import Journal
@@ -66,10 +68,16 @@ class _Gathered:
     models: dict[str, Model] = field(default_factory=dict)
     desks: list[Desk] = field(default_factory=list)
     lost: dict[str, AccountOutcome] = field(default_factory=dict)
+    held_by_lost: list[own_accounts.Holdings] = field(default_factory=list)
     stored: dict[str, gathering.Stored] = field(default_factory=dict)
     fresh: dict[str, Fresh] = field(default_factory=dict)
     failed: dict[str, OracleBatchError] = field(default_factory=dict)
     warming: set[str] = field(default_factory=set)
+
+    def windows(self) -> dict[str, Bars]:
+        """Each model's bars as far as this run knows them."""
+        found = {name: one.window.bars for name, one in self.stored.items() if one.window is not None}
+        return found | {name: fresh.bars for name, fresh in self.fresh.items()}
 
 
 async def tick(job: Job) -> TickReport:
@@ -92,17 +100,17 @@ async def tick(job: Job) -> TickReport:
         for desk in world.desks:
             for name, error in world.failed.items():
                 desk.fail(name, error)
-            desk.plan(thoughts, world.now)
-            unattended.retry_pending(desk, world.now)
-            await unattended.close_blind(desk, {*desk.failed, *world.warming}, world.now)
+        await _plan(world, thoughts)
         timing.lap("plan")
         for desk in world.desks:
             desk.journal_intents()
         timing.lap("journal")
-        await asyncio.gather(*(desk.send() for desk in world.desks))
+        await _send(world.desks)
         timing.lap("send")
         if any(desk.acks for desk in world.desks):
             timing.last_order = (timing.began - trigger) * 1e3
+        await asyncio.gather(*(shelter(desk, world.now) for desk in world.desks))
+        timing.lap("send")
         for desk in world.desks:
             desk.conclude(thoughts)
             desk.journal_acks()
@@ -115,6 +123,33 @@ async def tick(job: Job) -> TickReport:
             await desk.broker.close()
 
 
+# plan and send
+
+
+async def _plan(world: _Gathered, thoughts: Mapping[str, Thought]) -> None:
+    """All accounts propose, then the rules judge one after another: what one may enter counts for the next."""
+    proposals = {desk.name: await propose(desk, thoughts, world.windows(), world.now) for desk in world.desks}
+    plans = {name: one.plans for name, one in proposals.items() if one is not None}
+    for desk in world.desks:
+        proposal = proposals[desk.name]
+        if proposal is not None:
+            others = own_accounts.held_elsewhere(desk, world.desks, plans, world.held_by_lost)
+            await judge(desk, proposal, thoughts, others, world.now)
+        unattended.retry_pending(desk, world.now)
+        await unattended.close_blind(desk, {*desk.failed, *world.warming}, world.now)
+        exits.put_off(desk)
+    own_accounts.hold_back(world.desks)
+    own_accounts.warn_of_twins(world.desks)
+
+
+async def _send(desks: Sequence[Desk]) -> None:
+    """One burst an account; then what waited for the spread, then entries that waited for closes elsewhere."""
+    await asyncio.gather(*(desk.send() for desk in desks))
+    await asyncio.gather(*(exits.wait_and_close(desk) for desk in desks))
+    own_accounts.release(desks)
+    await asyncio.gather(*(desk.send() for desk in desks))
+
+
 # gather and recover
 
 
@@ -125,7 +160,7 @@ async def _gather(job: Job, world: _Gathered) -> None:
     if not models and not refused:
         raise ConfigError("no model bundle here", file=workspace.models, fix="oracle-batch models add FILE.zip")
     world.models, world.failed = models, dict(refused)
-    await _open_desks(job, world, _symbol_settings(job, models))
+    await _open_desks(job, world)
     feed = world.desks[0].broker
     source = job.settings.accounts[0].kind
     for name, model in models.items():
@@ -180,9 +215,11 @@ class _Isolated:
         return True
 
 
-def _symbol_settings(job: Job, models: Mapping[str, Model]) -> dict[str, SymbolSettings | OracleBatchError]:
-    """Each model's execution settings; symbols without an entry get a disabled one, in the file too."""
-    path = job.workspace.executor_symbols
+def _symbol_settings(
+    job: Job, account: AccountSettings, models: Mapping[str, Model]
+) -> dict[str, SymbolSettings | OracleBatchError]:
+    """Each model's execution settings on an account; symbols without an entry get a disabled one, in the file too."""
+    path = job.workspace.home / account.symbols
     known = load_executor_symbols(path)
     found: dict[str, SymbolSettings | OracleBatchError] = {}
     missing = []
@@ -195,8 +232,6 @@ def _symbol_settings(job: Job, models: Mapping[str, Model]) -> dict[str, SymbolS
         if entry is None:
             missing.append(model.symbol)
         found[name] = entry or SymbolSettings()
-        if entry is not None and entry.enabled and (later := not_yet_effective(entry)):
-            _log.debug("%s: %s: not in effect in this release: %s", path, name, ", ".join(later))
     if missing and not job.dry_run:
         data = created_defaults(read_bytes(path), missing, file=path)
         if data is not None:
@@ -205,20 +240,31 @@ def _symbol_settings(job: Job, models: Mapping[str, Model]) -> dict[str, SymbolS
     return found
 
 
-async def _open_desks(
-    job: Job, world: _Gathered, symbol_settings: Mapping[str, SymbolSettings | OracleBatchError]
-) -> None:
+async def _open_desks(job: Job, world: _Gathered) -> None:
     """Open every account. The first one feeds the brain and must answer; another one's failure is its own."""
     for settings in job.settings.accounts:
         try:
-            desk = await _opened(_desk(job, settings, world, symbol_settings))
+            limit_rules(
+                settings.risk, job.workspace.home
+            )  # whatever is wrong with them is told before anything is sent
+            desk = await _opened(_desk(job, settings, world, _symbol_settings(job, settings, world.models)))
         except OracleBatchError as error:
             if not world.desks:
                 raise
             _log.error("account %s: %s", settings.account, error)
             world.lost[settings.account] = AccountOutcome({}, 0, str(error), error.exit_code)
+            world.held_by_lost.append(await _held_by(job, settings, world))
         else:
             world.desks.append(desk)
+
+
+async def _held_by(job: Job, settings: AccountSettings, world: _Gathered) -> own_accounts.Holdings:
+    """What an account holds that failed; its entries and closes are its own, but no other may trade against it."""
+    try:
+        broker = make_broker(settings, job.workspace, world.models, job.clock, dry_run=True)
+    except OracleBatchError:
+        return None
+    return await own_accounts.holdings_of(settings.account, broker, job.workspace, world.models)
 
 
 async def _opened(desk: Desk) -> Desk:

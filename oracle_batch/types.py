@@ -75,3 +75,13 @@ LABEL_PREFIX: Final = "oracle:"
 def label_of(model: str) -> str:
     """The label that marks a broker position as a model's."""
     return LABEL_PREFIX + model
+
+
+def model_of(label: str) -> str | None:
+    """The model that a broker position's label names, or None when it names none.
+
+    >>> model_of("oracle:EURUSD_M15"), model_of("oracle:by hand"), model_of("EURUSD_M15")
+    ('EURUSD_M15', None, None)
+    """
+    name = label.removeprefix(LABEL_PREFIX)
+    return name if label.startswith(LABEL_PREFIX) and split_model_id(name) is not None else None

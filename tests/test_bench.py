@@ -25,6 +25,8 @@ TINY = measure.Sizes(
     replayed_bars=50,
     replays=1,
     cold_ticks=1,
+    cold_guards=1,
+    plans=2,
 )
 NUMBERS = (
     "decide_ms_20",
@@ -37,6 +39,9 @@ NUMBERS = (
     "tick_wall_s_20",
     "tick_cpu_s_20",
     "tick_peak_rss_mb_20",
+    "plan_ms_20",
+    "guard_cpu_s",
+    "guard_peak_rss_mb",
 )
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracle_batch.config import AccountSettings, Settings, TickSettings, load_settings
+from oracle_batch.config import AccountSettings, RiskSettings, Settings, TickSettings, load_settings
+from oracle_batch.config.rules import EntryRules, LowProfit, StoplossGuard
 from oracle_batch.config.settings import parse_settings
 from oracle_batch.errors import ConfigError
 from oracle_batch.types import TIMEFRAME_SECONDS
@@ -38,21 +39,26 @@ def test_the_shipped_file_says_exactly_the_defaults() -> None:
 
 def test_the_shipped_file_holds_every_key_with_a_comment() -> None:
     document = tomllib.loads(SHIPPED.read_text())
-    expected = {
-        "broker": {"kind", "account", "paper", "ctrader"},
-        "tick": {
-            *("entry_deadline_s", "arm_s", "bar_poll_s", "first_signal", "same_volume", "same_symbol"),
-            *("auto_warmup", "max_blind_bars"),
-        },
-        "risk": {"max_daily_loss_pct", "max_drawdown_pct", "max_open_positions", "max_consecutive_losses"},
-    }
-    assert {section: set(keys) for section, keys in document.items()} == expected
-    assert set(document["broker"]["paper"]) == {"data", "balance", "currency", "leverage"}
-    assert set(document["broker"]["ctrader"]) == {"environment", "host", "port", "cafile", "account_id"}
-    for section in (document["tick"], document["risk"], document["broker"]["paper"], document["broker"]["ctrader"]):
-        for key in section:
-            line = next(line for line in SHIPPED.read_text().splitlines() if line.startswith(f"{key} ="))
-            assert "# " in line, key
+    settings = Settings()
+    [account] = settings.accounts
+    everything = {"broker": account, "tick": settings.tick, "risk": settings.risk}
+    expected = keys(msgspec.to_builtins(everything))
+    assert keys(document) == {key for key in expected if not key.startswith("broker.risk")}
+    assert {"risk.preset", "risk.max_drawdown_pct", "risk.low_profit.trade_limit", "broker.symbols"} <= keys(document)
+    section = ""
+    for line in SHIPPED.read_text().splitlines():
+        section = line.partition("]")[0].removeprefix("[") if line.startswith("[") else section
+        if line and line[0] not in " #[":
+            assert " # " in line, (section, line)
+        assert len(line) <= 120
+
+
+def keys(document: object, within: str = "") -> set[str]:
+    """Every dotted key of nested tables, the tables included."""
+    if not isinstance(document, dict):
+        return {within}
+    inner = {key for name, value in document.items() for key in keys(value, f"{within}.{name}".lstrip("."))}
+    return inner | ({within} if within else set())
 
 
 def test_the_documented_defaults() -> None:
@@ -81,13 +87,25 @@ def test_the_documented_defaults() -> None:
         "same_symbol": "independent",
         "auto_warmup": True,
         "max_blind_bars": 4,
+        "max_exit_spread_pips": 0,
+        "exit_wait_s": 30,
     }
-    assert msgspec.to_builtins(settings.risk) == {
+    assert account.symbols == "config/executor_symbols.json"
+    assert account.risk == settings.risk
+    own = {key: getattr(settings.risk, key) for key in RiskSettings.__struct_fields__ if not hasattr(EntryRules, key)}
+    assert own == {
+        "preset": "none",
+        "rules_file": "config/risk_limits.toml",
+        "initial_balance": 0,
         "max_daily_loss_pct": 4.0,
         "max_drawdown_pct": 8.0,
-        "max_open_positions": 20,
-        "max_consecutive_losses": 5,
+        "entries_stop_at": 0.8,
+        "flatten_at": 0.9,
+        "news_file": "config/news.csv",
     }
+    assert settings.risk.max_open_positions == 20
+    assert settings.risk.max_consecutive_losses == 5
+    assert settings.risk.max_consecutive_losses_account == 10
 
 
 def test_a_fresh_workspace_runs_on_the_defaults_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -126,12 +144,14 @@ def test_everything_that_works_in_this_release_can_be_set() -> None:
         same_symbol = "no_opposite"
         auto_warmup = false
         max_blind_bars = 1
+        max_exit_spread_pips = 2.5
+        exit_wait_s = 10
         """
     )
     [account] = settings.accounts
     assert account.account == "demo-1"
     assert (account.paper.balance, account.paper.leverage, account.paper.currency) == (500.0, 30.5, "EUR")
-    assert settings.tick == TickSettings(90, 20.0, 0.0, "enter", "reopen", "no_opposite", False, 1)
+    assert settings.tick == TickSettings(90, 20.0, 0.0, "enter", "reopen", "no_opposite", False, 1, 2.5, 10.0)
     assert settings.tick.entry_deadline("H4") == 90
 
 
@@ -151,6 +171,112 @@ def test_several_accounts_keep_their_order() -> None:
     assert [(account.account, account.paper.balance) for account in settings.accounts] == [("b", 5.0), ("a", 10000.0)]
 
 
+def test_every_rule_of_risk_is_read() -> None:
+    risk = parse(
+        """
+        [risk]
+        preset = "custom"
+        rules_file = "/etc/limits.toml"
+        initial_balance = 100000
+        max_daily_loss_pct = 0
+        max_drawdown_pct = 3
+        entries_stop_at = 0.5
+        flatten_at = 1
+        max_open_positions = 0
+        max_consecutive_losses = 3
+        max_consecutive_losses_account = 4
+        cooldown_min = 60
+        max_symbol_exposure = 1e5
+        max_symbol_exposure_gross = 2e5
+        max_currency_exposure = 3e5
+        max_currency_exposure_gross = 4e5
+        min_free_margin_pct = 20
+        max_spread_vs_median = 2.5
+        max_quote_age_s = 10
+        max_bar_age_s = 60
+        trading_hours = ["Mon-Fri 07:00-20:00"]
+        blackout = ["2026-12-24T18:00/2026-12-27T00:00"]
+        hours_zone = "Europe/Prague"
+        no_entry_before_break_min = 60
+        flat_before_break_min = 15
+        min_break_h = 3
+        news_mode = "flat_before"
+        news_file = "news.csv"
+        news_impact = "medium"
+        news_before_min = 2
+        news_after_min = 3
+        news_flat_min = 4
+        max_trades_per_day = 9
+        max_trade_requests_day = 2000
+        profit_target_pct = 10
+        allow_opposite_across_accounts = true
+        [risk.stoploss_guard]
+        trade_limit = 3
+        lookback_min = 120
+        stop_duration_min = 60
+        only_per_pair = true
+        [risk.low_profit]
+        trade_limit = 5
+        lookback_min = 600
+        stop_duration_min = 30
+        required_profit = -10
+        [risk.symbol_currencies]
+        US30 = ["USD"]
+        """
+    ).risk
+    default = RiskSettings()
+    assert [key for key in RiskSettings.__struct_fields__ if getattr(risk, key) == getattr(default, key)] == []
+    assert (risk.preset, risk.rules_file, risk.initial_balance) == ("custom", "/etc/limits.toml", 100000)
+    assert risk.stoploss_guard == StoplossGuard(3, 120, 60, True)
+    assert risk.low_profit == LowProfit(5, 600, 30, -10)
+    assert risk.symbol_currencies == {"US30": ("USD",)}
+    assert isinstance(risk, EntryRules)
+
+
+def test_an_account_overrides_the_common_limits_key_by_key() -> None:
+    settings = parse(
+        """
+        [risk]
+        max_open_positions = 7
+        flatten_at = 0.85
+        [risk.stoploss_guard]
+        trade_limit = 3
+        only_per_pair = true
+        [[accounts]]
+        account = "own"
+        [[accounts]]
+        account = "challenge"
+        symbols = "config/executor_symbols_B.json"
+        [accounts.risk]
+        preset = "ftmo_2step"
+        max_open_positions = 2
+        [accounts.risk.stoploss_guard]
+        trade_limit = 5
+        """
+    )
+    own, challenge = settings.accounts
+    guard = StoplossGuard(trade_limit=3, only_per_pair=True)
+    assert own.risk == settings.risk == RiskSettings(max_open_positions=7, flatten_at=0.85, stoploss_guard=guard)
+    assert own.symbols == "config/executor_symbols.json"
+    assert challenge.symbols == "config/executor_symbols_B.json"
+    guard = StoplossGuard(trade_limit=5, only_per_pair=True)
+    assert challenge.risk == RiskSettings(
+        preset="ftmo_2step", max_open_positions=2, flatten_at=0.85, stoploss_guard=guard
+    )
+
+
+@pytest.mark.parametrize("broker", ["", "[broker]\naccount = 'a'\n"])
+def test_the_one_account_has_the_common_limits(broker: str) -> None:
+    settings = parse(broker + "[risk]\npreset = 'ftmo_1step'")
+    assert settings.accounts[0].risk == settings.risk == RiskSettings(preset="ftmo_1step")
+
+
+def test_the_one_account_may_override_them_too() -> None:
+    settings = parse("[broker.risk]\nmax_open_positions = 1")
+    assert settings.accounts[0].risk == RiskSettings(max_open_positions=1)
+    assert settings.risk == RiskSettings()
+
+
 @pytest.mark.parametrize(
     ("text", "field", "message", "fix"),
     [
@@ -158,7 +284,76 @@ def test_several_accounts_keep_their_order() -> None:
         ("[brokr]", "brokr", "unknown key", "did you mean broker?"),
         ("[broker.papre]", "broker.papre", "unknown key", "did you mean broker.paper?"),
         ("arm_s = 3", "arm_s", "unknown key", "did you mean tick.arm_s?"),
-        ("[risk]\npreset = 'x'", "risk.preset", "unknown key", "known keys: risk.max_daily_loss_pct, risk."),
+        ("[risk]\ncolour = 'x'", "risk.colour", "unknown key", "known keys: risk.max_open_positions, risk."),
+        (
+            "[risk.stoploss_guard]\ntrade_limits = 3",
+            "risk.stoploss_guard.trade_limits",
+            "unknown key",
+            "did you mean risk.stoploss_guard.trade_limit?",
+        ),
+        (
+            "[risk]\npreset = 'ftmo'",
+            "risk.preset",
+            "invalid enum value 'ftmo'",
+            "one of: none, ftmo_2step, ftmo_1step, the5ers_high_stakes, custom",
+        ),
+        ("max_open_positions = 3", "max_open_positions", "unknown key", "did you mean risk.max_open_positions?"),
+        ("risk = 3", "risk", "expected `object`, got `int`", None),
+        ("[risk]\nmax_daily_loss_pct = 101", "risk.max_daily_loss_pct", "expected `float` <= 100.0", None),
+        ("[risk]\nentries_stop_at = 0", "risk.entries_stop_at", "expected `float` > 0.0", None),
+        ("[risk]\nflatten_at = 90", "risk.flatten_at", "expected `float` <= 1.0", None),
+        ("[risk]\nflatten_at = 0.7", "risk.entries_stop_at", "0.8 is above flatten_at (0.7)", "entries stop before"),
+        ("[risk]\nentries_stop_at = 0.95", "risk.entries_stop_at", "0.95 is above flatten_at (0.9)", "entries stop"),
+        ("[risk]\npreset = 'custom'\nrules_file = ''", "risk.rules_file", "is empty", 'preset = "custom" needs a file'),
+        (
+            "[risk]\nnews_mode = 'no_trade'\nnews_file = ''",
+            "risk.news_file",
+            "is empty",
+            'news_mode = "no_trade" needs a calendar',
+        ),
+        (
+            "[risk]\nhours_zone = 'Prague'",
+            "risk.hours_zone",
+            "'Prague' is no time zone",
+            "names are like Europe/Prague",
+        ),
+        (
+            "[risk]\ntrading_hours = ['Mon-Fri']\nblackout = ['Fri 8pm']",
+            "risk.blackout",
+            "'Fri 8pm' is no window",
+            "write e.g. 'Mon-Fri 07:00-20:00'",
+        ),
+        ("[risk]\ntrading_hours = 'Mon-Fri'", "risk.trading_hours", "expected `array`, got `str`", None),
+        (
+            "[risk.symbol_currencies]\nUS30 = []",
+            "risk.symbol_currencies",
+            "US30: name one currency, or base and quote",
+            None,
+        ),
+        (
+            "[[accounts]]\n[accounts.risk]\npreset = 'x'",
+            "accounts[0].risk.preset",
+            "invalid enum value 'x'",
+            "one of: none, ftmo_2step",
+        ),
+        (
+            "[[accounts]]\n[accounts.risk]\nmax_loss = 1",
+            "accounts[0].risk.max_loss",
+            "unknown key",
+            "did you mean accounts.risk.max_",
+        ),
+        (
+            "[risk]\nentries_stop_at = 0.6\nflatten_at = 0.7\n[[accounts]]\n[accounts.risk]\nentries_stop_at = 0.75",
+            "accounts[0].risk.entries_stop_at",
+            "0.75 is above flatten_at (0.7)",
+            "entries stop before",
+        ),
+        ("[[accounts]]\nrisk = 3", "accounts[0].risk", "expected `object`, got `int`", None),
+        ("accounts = 3", "accounts", "expected `array | null`, got `int`", None),
+        ("accounts = [3]", "accounts[0]", "expected `object`, got `int`", None),
+        ("broker = 3", "broker", "expected `object | null`, got `int`", None),
+        ("[broker]\nsymbols = ''", "broker.symbols", "expected `str` of length >= 1", None),
+        ("[risk]\nmax_open_positions = -1\n[[accounts]]", "risk.max_open_positions", "expected `int` >= 0", None),
         (
             "[[accounts]]\n[[accounts]]\nacount = 'b'",
             "accounts[1].acount",
@@ -223,10 +418,6 @@ def test_a_mistake_is_named_with_its_fix(text: str, field: str, message: str, fi
         ('[broker.ctrader]\ncafile = "ca.pem"', "broker.ctrader.cafile"),
         ("[broker.ctrader]\naccount_id = 7", "broker.ctrader.account_id"),
         ("[tick]\narm_s = 21", "tick.arm_s"),
-        ("[risk]\nmax_daily_loss_pct = 3.0", "risk.max_daily_loss_pct"),
-        ("[risk]\nmax_drawdown_pct = 3", "risk.max_drawdown_pct"),
-        ("[risk]\nmax_open_positions = 3", "risk.max_open_positions"),
-        ("[risk]\nmax_consecutive_losses = 3", "risk.max_consecutive_losses"),
     ],
 )
 def test_a_key_whose_feature_comes_later_says_so(text: str, field: str) -> None:

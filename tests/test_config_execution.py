@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracle_batch.config import SymbolSettings, created_defaults, load_executor_symbols, not_yet_effective
+from oracle_batch.config import SymbolSettings, created_defaults, load_executor_symbols
 from oracle_batch.errors import ConfigError
+from oracle_batch.hands.protection import ProtectionSettings
+from oracle_batch.hands.watch import Upkeep, upkeep
 
 SHIPPED = Path(__file__).parent.parent / "config" / "executor_symbols.json"
 DEFAULT = {
@@ -54,7 +56,7 @@ def test_no_file_means_no_entries(file: Path) -> None:
 
 
 def test_every_key_is_read(file: Path) -> None:
-    values = {
+    values: dict[str, Any] = {
         "enabled": True,
         "lot_weak": 1,
         "lot_moderate": 3,
@@ -63,10 +65,19 @@ def test_every_key_is_read(file: Path) -> None:
         "tp_usd": 100.5,
         "max_spread_pips": 0,
         "max_slippage_points": 20,
+        "sl_atr": 1.5,
+        "tp_atr": 3,
+        "atr_period": 20,
         "trailing_usd": 5,
+        "trail_step_usd": 1,
         "breakeven_usd": 4,
+        "stop_trigger_method": "double_opposite",
+        "require_stop": True,
+        "max_stop_pct": 1,
+        "risk_per_trade_pct": 0.5,
         "priority": -2,
     }
+    assert list(values) == list(SymbolSettings.__struct_fields__)
     entry = load_executor_symbols(written(file, {"AAPL": values})).find("AAPL_M15", "AAPL", "AAPL")
     assert entry == SymbolSettings(**values)
     assert [entry.lots(intensity) for intensity in (1, 2, 3)] == [1.0, 3.0, 5.0]
@@ -111,6 +122,17 @@ def test_comments_and_sections_are_passed_over_at_both_levels(file: Path) -> Non
         ({"sl_usd": -1}, "EURUSD.sl_usd", "expected `float` >= 0.0", None),
         ({"tp_usd": None}, "EURUSD.tp_usd", "expected `float`, got `null`", None),
         ({"enabled": 1}, "EURUSD.enabled", "expected `bool`, got `int`", None),
+        ({"atr_period": 0}, "EURUSD.atr_period", "expected `int` >= 1", None),
+        ({"atr_period": 350}, "EURUSD.atr_period", "expected `int` <= 349", None),
+        ({"max_stop_pct": 101}, "EURUSD.max_stop_pct", "expected `float` <= 100.0", None),
+        ({"risk_per_trade_pct": -1}, "EURUSD.risk_per_trade_pct", "expected `float` >= 0.0", None),
+        ({"require_stop": "yes"}, "EURUSD.require_stop", "expected `bool`, got `str`", None),
+        (
+            {"stop_trigger_method": "bid"},
+            "EURUSD.stop_trigger_method",
+            "invalid enum value 'bid'",
+            "one of: trade, opposite, double_trade, double_opposite",
+        ),
         ({"priority": 1.5}, "EURUSD.priority", "expected `int`, got `float`", None),
         (7, "EURUSD", "is no object of settings", "a comment's key starts with _"),
         ('{"sl_usd": 1, "sl_usd": 2}', "EURUSD.sl_usd", "is given twice", "keep one of them"),
@@ -179,13 +201,33 @@ def test_lots_that_do_not_rise_are_only_warned_about(file: Path, caplog: pytest.
     assert "EURUSD: lots do not rise" in record.getMessage()
 
 
-def test_settings_without_effect_yet_are_named() -> None:
-    assert not_yet_effective(SymbolSettings(sl_usd=0, max_spread_pips=0)) == []
-    assert not_yet_effective(SymbolSettings()) == ["sl_usd", "max_spread_pips"]
-    everything = SymbolSettings(tp_usd=1, max_slippage_points=1, trailing_usd=1, breakeven_usd=1)
-    assert not_yet_effective(everything) == [
-        *("sl_usd", "tp_usd", "max_spread_pips", "max_slippage_points", "trailing_usd", "breakeven_usd"),
-    ]
+@pytest.mark.parametrize(
+    ("entry", "doubts"),
+    [
+        ({}, []),
+        ({"require_stop": True, "max_stop_pct": 1, "risk_per_trade_pct": 1}, []),
+        ({"sl_usd": 0, "sl_atr": 2, "require_stop": True}, []),
+        ({"sl_usd": 0, "trailing_usd": 5, "max_stop_pct": 1}, []),
+        ({"sl_usd": 0, "require_stop": True}, ["require_stop refuses every entry"]),
+        ({"sl_usd": 0, "max_stop_pct": 1}, ["max_stop_pct refuses every entry"]),
+        ({"sl_usd": 0, "risk_per_trade_pct": 1}, ["risk_per_trade_pct refuses every entry"]),
+        ({"trailing_usd": 5, "trail_step_usd": 6}, ["trail_step_usd is above trailing_usd"]),
+        ({"breakeven_usd": 5, "trail_step_usd": 6}, []),
+    ],
+)
+def test_what_is_probably_not_meant_is_warned_about(
+    file: Path, entry: Any, doubts: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = load_executor_symbols(written(file, {"EURUSD": entry}))
+    assert loaded.entries["EURUSD"] == SymbolSettings(**entry)
+    assert len(caplog.records) == len(doubts)
+    for record, doubt in zip(caplog.records, doubts, strict=True):
+        assert f"EURUSD: {doubt}" in record.getMessage()
+
+
+def test_an_entry_is_what_protection_asks_for() -> None:
+    entry: ProtectionSettings = SymbolSettings(trailing_usd=5, trail_step_usd=1, stop_trigger_method="opposite")
+    assert upkeep(entry) == Upkeep(5, 0, 1, "opposite")
 
 
 def test_a_new_symbol_leaves_the_shipped_file_as_it_was(file: Path) -> None:

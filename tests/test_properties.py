@@ -256,6 +256,7 @@ def test_the_hands_do_what_the_text_says(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         lab = scene.copy(Path(folder) / "home")
+        lab.limit(max_consecutive_losses=0, max_consecutive_losses_account=0)
         lab.rule(same_volume="hold" if hold else "reopen", first_signal="enter" if enter_first else "wait")
         actions = [0] * WARM + [WORDS[word] for word, _ in days] + [0]
         write_bars(lab.data / f"{EURUSD}.parquet", shaped(actions, T0 - WARM * 900, 900))

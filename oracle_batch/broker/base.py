@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from oracle_batch.bars import Bars
+
+if TYPE_CHECKING:
+    from oracle_batch.hands.calendar import Schedule
+    from oracle_batch.hands.protection import Terms
 
 AckStatus = Literal["OK", "FAIL", "SKIP", "UNKNOWN"]
 CloseReason = Literal["order", "stop_loss", "take_profit", "stop_out", "manual"]
 CloseCause = Literal["signal", "emergency", "operator"]
+StopTrigger = Literal["trade", "opposite", "double_trade", "double_opposite"]
+"""What triggers a stop, in the broker's words: the side that the position leaves on or the opposite one, one price or
+two in a row."""
+Wish = tuple[str, int, int]
+"""An order that may be placed: symbol, direction (1 or -1), volume in cents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,10 @@ class SymbolSpec:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Money in the account currency; ``equity`` is balance plus floating profit of all positions."""
+    """Money in the account currency; ``equity`` is balance plus floating profit of all positions.
+
+    ``money_digits`` are the decimals that the broker keeps money with.
+    """
 
     account: str
     currency: str
@@ -43,6 +55,7 @@ class Account:
     margin_used: float
     leverage: float
     hedged: bool
+    money_digits: int = 2
 
     @property
     def free_margin(self) -> float:
@@ -60,7 +73,12 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """An open position. ``direction`` is 1 or -1; label and comment are what its opening order carried."""
+    """An open position. ``direction`` is 1 or -1; label and comment are what its opening order carried.
+
+    ``stop_loss`` and ``take_profit`` are absolute prices, None where there is none. In account currency: ``swap`` is
+    what its nights have made so far (negative: cost), ``commission`` what its opening has cost. Both are for the volume
+    that is left; swap is in the equity, and in the balance only when the position is closed.
+    """
 
     position_id: int
     symbol: str
@@ -70,12 +88,17 @@ class Position:
     opened_at: float
     label: str
     comment: str
+    stop_loss: float | None = None
+    take_profit: float | None = None
+    swap: float = 0.0
+    commission: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Deal:
     """One fill. For a closing deal ``profit`` is the gross result; money is in the account currency.
 
+    The balance moves by ``profit + swap - commission``; ``swap`` is that of the volume closed, negative where it cost.
     ``direction`` is the side of the deal (1 bought, -1 sold); ``reason`` says what caused a closing deal;
     ``conversion`` where the rate into the account currency came from, as far as the broker tells.
     """
@@ -95,6 +118,7 @@ class Deal:
     profit: float
     commission: float
     conversion: str = ""
+    swap: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +128,10 @@ class OpenIntent:
     ``decided_at`` is the instant the decision belongs to (the bar's close for a tick in time);
     ``deadline`` the last instant at which it may be sent. ``after_close`` is the position whose confirmed
     full close releases it, for the second leg of a reversal.
+
+    ``stop_relative`` and ``target_relative`` are distances from the fill price in 1/100000 (0: none), multiples of
+    10^(5 − digits). With ``max_slippage_points`` (the symbol's points; 0: no limit) the order is not filled at a price
+    worse than the quote by more.
     """
 
     intent_id: str
@@ -117,13 +145,18 @@ class OpenIntent:
     decided_at: float
     deadline: float
     after_close: int | None = None
+    stop_relative: int = 0
+    target_relative: int = 0
+    max_slippage_points: float = 0.0
+    stop_trigger: StopTrigger = "trade"
 
 
 @dataclass(frozen=True, slots=True)
 class CloseIntent:
     """A closing leg. Its identity is (position, remaining volume); ``intent_id`` is ours alone.
 
-    ``cause`` says whose wish it is: the model's signal, an emergency rule's or the operator's.
+    ``cause`` says whose wish it is: the model's signal, an emergency rule's or the operator's. ``model`` is empty for
+    a position that is no model's, which only the operator closes.
     """
 
     intent_id: str
@@ -135,12 +168,33 @@ class CloseIntent:
     cause: CloseCause = "signal"
 
 
+@dataclass(frozen=True, slots=True)
+class AmendIntent:
+    """New protection of a position: both absolute prices and the trigger are set, None clears.
+
+    It needs no recovery: one whose answer is missing shows in the position, and is judged anew.
+    """
+
+    intent_id: str
+    model: str
+    position_id: int
+    symbol: str
+    stop_loss: float | None
+    take_profit: float | None
+    decided_at: float
+    stop_trigger: StopTrigger = "trade"
+
+
 Intent = OpenIntent | CloseIntent
+"""A leg that changes what is held."""
+Request = OpenIntent | CloseIntent | AmendIntent
+"""Whatever a burst carries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """What became of one intent. A close whose position is already gone is OK with reason ``ALREADY_CLOSED``.
+    """What became of one intent. Where the position is already gone, a close or an amendment is OK with reason
+    ``ALREADY_CLOSED``.
 
     ``reason`` is a stable code, None on a plain OK; ``slippage`` is the price paid beyond the quote, ≥ 0 is worse.
     """
@@ -195,7 +249,19 @@ class Broker(Protocol):
         """Deals executed at or after ``since``, oldest first."""
         ...
 
-    async def execute(self, intents: Sequence[Intent], gate: Gate) -> list[Ack]:
+    async def terms(self, names: Sequence[str]) -> dict[str, Terms]:
+        """What each symbol costs now and how near protection may lie; absent where a part of it is unknown."""
+        ...
+
+    async def margins(self, wishes: Sequence[Wish]) -> list[float | None]:
+        """The margin that each order would take by itself, in account currency, in the same order; None: unknown."""
+        ...
+
+    async def schedules(self, names: Sequence[str]) -> dict[str, Schedule]:
+        """When each symbol's market is open; absent where the broker does not tell."""
+        ...
+
+    async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
         """Send all legs in one burst and return one ack an intent, in the same order.
 
         An opening leg with ``after_close`` leaves when that position's full close is confirmed, else it is

@@ -12,24 +12,31 @@ from oracle_batch.bars import Bars
 from oracle_batch.broker.base import (
     Account,
     Ack,
+    AmendIntent,
     CloseIntent,
     Deal,
     Gate,
-    Intent,
     OpenIntent,
     Position,
     Quote,
+    Request,
     SymbolSpec,
+    Wish,
 )
 from oracle_batch.broker.paper_account import load_book, save_book
+from oracle_batch.broker.paper_views import deal_view, position_view
 from oracle_batch.bundle.model import Model
 from oracle_batch.clock import Clock
 from oracle_batch.config.settings import PaperSettings
 from oracle_batch.errors import BrokerError, OracleBatchError, StateError
-from oracle_batch.market.book import Book, BookedDeal, OpenPosition, to_money
+from oracle_batch.hands.calendar import Schedule
+from oracle_batch.hands.protection import Terms
+from oracle_batch.market.book import Book, to_money
 from oracle_batch.market.engine import Engine
+from oracle_batch.market.excerpts import Excerpts
 from oracle_batch.market.feed import Feed
-from oracle_batch.market.fills import Fill, Refusal
+from oracle_batch.market.fills import Fill, Refusal, deal_price
+from oracle_batch.market.orders import Order
 from oracle_batch.market.spec_file import SymbolSettings
 from oracle_batch.market.specs import Contracts
 from oracle_batch.market.tape import Tape
@@ -60,6 +67,7 @@ class PaperBroker:
         *,
         specs_file: Path = Path("config/symbols.json"),
         dry_run: bool = False,
+        excerpts: Excerpts | None = None,
     ) -> None:
         self._account = account
         self._settings = settings
@@ -68,6 +76,7 @@ class PaperBroker:
         self._path = state_path
         self._clock = clock
         self._dry_run = dry_run
+        self._excerpts = excerpts
         self._engine: Engine | None = None
 
     @property
@@ -88,6 +97,8 @@ class PaperBroker:
 
     async def close(self) -> None:
         self._engine = None
+        if self._excerpts is not None:
+            self._feed.keep(self._excerpts)
 
     async def account(self) -> Account:
         engine = self._now()
@@ -117,7 +128,8 @@ class PaperBroker:
         return found
 
     async def positions(self) -> list[Position]:
-        return [_position(position) for position in self._now().book.positions]
+        book = self._now().book
+        return [position_view(position, book.money_digits) for position in book.positions]
 
     async def bars(self, symbol: str, timeframe: str, start: int, end: int) -> Bars:
         closed = int(self._clock.now()) - TIMEFRAME_SECONDS[timeframe] + 1
@@ -138,10 +150,34 @@ class PaperBroker:
 
     async def deals(self, since: float) -> list[Deal]:
         book = self._now().book
-        return [_deal(deal, book.money_digits) for deal in book.deals if deal.time >= since]
+        return [deal_view(deal, book.money_digits) for deal in book.deals if deal.time >= since]
 
-    async def execute(self, intents: Sequence[Intent], gate: Gate) -> list[Ack]:
-        """Closes first, then openings in the order given; the account is on disk before the acks are returned.
+    async def terms(self, names: Sequence[str]) -> dict[str, Terms]:
+        """Contract, costs and the conversion rate now; absent as in ``symbols``, and where no rate is known."""
+        engine = self._now()
+        found = {}
+        for name in await self.symbols(names):
+            try:
+                if (terms := engine.pricing.terms(name, engine.book.clock)) is not None:
+                    found[name] = terms
+            except OracleBatchError as error:
+                self._note(name, error)
+        return found
+
+    async def margins(self, wishes: Sequence[Wish]) -> list[float | None]:
+        """The margin of each order by itself; what a netted account would take off is not."""
+        engine = self._now()
+        return [self._margin(engine, *wish) for wish in wishes]
+
+    async def schedules(self, names: Sequence[str]) -> dict[str, Schedule]:
+        """Schedules from ``config/symbols.json``; a symbol without one is absent, and trades at any time."""
+        found = {name: self._contracts.schedule(name) for name in names}
+        return {name: schedule for name, schedule in found.items() if schedule is not None}
+
+    async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
+        """Closes first, then amendments, then openings, each in the order given.
+
+        The account is on disk before the acks are returned.
 
         Raises:
             StateError: the account could not be written; then nothing of the burst has happened.
@@ -153,24 +189,14 @@ class PaperBroker:
             if isinstance(intent, CloseIntent):
                 acks[place] = self._close(engine, intent)
         for place, intent in enumerate(intents):
+            if isinstance(intent, AmendIntent):
+                acks[place] = self._amend(engine, intent)
+        for place, intent in enumerate(intents):
             if isinstance(intent, OpenIntent):
                 acks[place] = self._open(engine, intent, gate)
         if engine.book != before:
             self._save(engine, before)
         return [acks[place] for place in range(len(intents))]
-
-    async def amend(self, position_id: int, stop_loss: float | None, take_profit: float | None) -> str | None:
-        """Set or clear both absolute protection prices; the reason code when the market refuses.
-
-        Raises:
-            StateError: the account could not be written; then nothing has changed.
-        """
-        engine = self._now()
-        before = engine.book
-        refusal = engine.amend(position_id, stop_loss, take_profit)
-        if engine.book != before:
-            self._save(engine, before)
-        return refusal.code if refusal else None
 
     def _now(self) -> Engine:
         """The engine, brought to the present; what the market did on the way is written."""
@@ -199,9 +225,11 @@ class PaperBroker:
             decided_at=intent.decided_at,
             client_order_id=intent.intent_id,
         )
-        if isinstance(found, Refusal) and found.code == "POSITION_NOT_FOUND":
-            return Ack(intent.intent_id, "OK", "ALREADY_CLOSED", intent.position_id)
         return self._ack(engine, intent, found)
+
+    def _amend(self, engine: Engine, intent: AmendIntent) -> Ack:
+        refusal = engine.amend(intent.position_id, intent.stop_loss, intent.take_profit, intent.stop_trigger)
+        return self._refused(intent, refusal) if refusal else Ack(intent.intent_id, "OK", None, intent.position_id)
 
     def _open(self, engine: Engine, intent: OpenIntent, gate: Gate) -> Ack:
         if intent.after_close is not None and engine.book.position(intent.after_close) is not None:
@@ -209,23 +237,46 @@ class PaperBroker:
         reason = gate(intent)
         if reason is not None:
             return Ack(intent.intent_id, "SKIP", reason)
-        found = engine.open(
+        order = Order(
             intent.symbol,
             intent.direction,
             intent.volume_cents,
-            decided_at=intent.decided_at,
+            intent.decided_at,
             client_order_id=intent.intent_id,
             label=intent.label,
             comment=intent.comment,
+            stop_relative=intent.stop_relative,
+            target_relative=intent.target_relative,
+            max_slippage_points=intent.max_slippage_points,
+            stop_trigger=intent.stop_trigger,
         )
-        return self._ack(engine, intent, found)
+        return self._ack(engine, intent, engine.open(order))
 
-    def _ack(self, engine: Engine, intent: Intent, found: Fill | Refusal) -> Ack:
+    def _margin(self, engine: Engine, symbol: str, direction: int, volume_cents: int) -> float | None:
+        book, at = engine.book, engine.book.clock
+        try:
+            contract, quote = engine.pricing.contract(symbol), engine.quote(symbol)
+            if contract is None or quote is None:
+                return None
+            price = deal_price(contract, direction, quote.bid)
+            minor = engine.pricing.margin(contract, volume_cents, price, at, book.leverage, book.money_digits)
+        except OracleBatchError as error:
+            self._note(symbol, error)
+            return None
+        return to_money(minor, book.money_digits)
+
+    def _ack(self, engine: Engine, intent: OpenIntent | CloseIntent, found: Fill | Refusal) -> Ack:
         if isinstance(found, Refusal):
-            _log.warning("paper: %s refused: %s: %s", intent.intent_id, found.code, found.text)
-            return Ack(intent.intent_id, "FAIL", found.code)
-        deals = tuple(_deal(deal, engine.book.money_digits) for deal in found.deals)
+            return self._refused(intent, found)
+        deals = tuple(deal_view(deal, engine.book.money_digits) for deal in found.deals)
         return Ack(intent.intent_id, "OK", None, found.position_id, found.price, found.slippage, deals)
+
+    def _refused(self, intent: Request, refusal: Refusal) -> Ack:
+        position_id = None if isinstance(intent, OpenIntent) else intent.position_id
+        if refusal.code == "POSITION_NOT_FOUND":
+            return Ack(intent.intent_id, "OK", "ALREADY_CLOSED", position_id)
+        _log.warning("paper: %s refused: %s: %s", intent.intent_id, refusal.code, refusal.text)
+        return Ack(intent.intent_id, "FAIL", refusal.code, position_id)
 
     def _note(self, symbol: str, error: OracleBatchError) -> None:
         _log.warning("paper: %s: %s", symbol, error)
@@ -244,37 +295,4 @@ def _at(book: Book, now: float, path: Path) -> Book:
         file=path,
         field="clock",
         fix="correct the clock or --now, or use another --home",
-    )
-
-
-def _position(position: OpenPosition) -> Position:
-    return Position(
-        position_id=position.position_id,
-        symbol=position.symbol,
-        direction=position.direction,
-        volume_cents=position.volume_cents,
-        entry_price=position.entry_price,
-        opened_at=position.opened_at,
-        label=position.label,
-        comment=position.comment,
-    )
-
-
-def _deal(deal: BookedDeal, money_digits: int) -> Deal:
-    return Deal(
-        deal_id=deal.deal_id,
-        order_id=deal.order_id,
-        client_order_id=deal.client_order_id,
-        position_id=deal.position_id,
-        label=deal.label,
-        symbol=deal.symbol,
-        direction=deal.direction,
-        volume_cents=deal.volume_cents,
-        price=deal.price,
-        time=deal.time,
-        closing=deal.closing,
-        reason=deal.reason,
-        profit=to_money(deal.profit, money_digits),
-        commission=to_money(deal.commission, money_digits),
-        conversion=deal.rate_source,
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from oracle_batch.cli import brain, demo, operator, resident, status, tick
+from oracle_batch.cli import brain, demo, guard, journal, operator, resident, status, tick
 from oracle_batch.cli.models import models_app
+from oracle_batch.cli.risk import risk_app
 
 
 def commands(app: typer.Typer) -> None:
@@ -13,6 +14,7 @@ def commands(app: typer.Typer) -> None:
     if app.registered_commands:
         return
     app.command("tick")(tick.tick)
+    app.command("guard")(guard.guard)
     app.command("warmup")(brain.warmup)
     app.command("status")(status.status)
     app.command("run")(resident.run)
@@ -21,3 +23,9 @@ def commands(app: typer.Typer) -> None:
     app.add_typer(models_app, name="models")
     app.command("pause")(operator.pause)
     app.command("resume")(operator.resume)
+    app.command("close")(operator.close)
+    app.command("enable")(operator.enable)
+    app.command("disable")(operator.disable)
+    app.command("orphans")(operator.orphans)
+    app.add_typer(risk_app, name="risk")
+    app.command("journal")(journal.journal)

@@ -85,6 +85,23 @@ def clock_of(now: str | None) -> Clock:
     return FrozenClock(instant)
 
 
+def select_account(settings: Settings, account: str | None) -> Settings:
+    """The settings with one account only, if the operator asks for it.
+
+    Raises:
+        ConfigError: there is no such account.
+    """
+    if account is None:
+        return settings
+    chosen = tuple(one for one in settings.accounts if one.account == account)
+    if not chosen:
+        known = ", ".join(one.account for one in settings.accounts)
+        raise ConfigError(f"there is no account {account!r}", field="--account", fix=f"known: {known}")
+    from msgspec.structs import replace as with_
+
+    return with_(settings, accounts=chosen)
+
+
 def print_json(document: Any) -> None:
     """One JSON object on stdout, on one line."""
     sys.stdout.write(json.dumps(document) + "\n")

@@ -44,10 +44,12 @@ def show(found: Status) -> None:
     parts: list[RenderableType] = []
     for name, account in found.accounts.items():
         parts.append(_title(name, account, found))
+        parts += _risk(account)
         if account.models:
             parts.append(_table(account, wide=page_width() >= WIDE))
         else:
             parts.append("no models yet: oracle-batch models add SYMBOL_TIMEFRAME.zip")
+    parts += _refusals(found)
     parts += [Text.assemble(("! ", "yellow"), problem) for problem in found.problems] or ["no problems"]
     print_page(parts)
 
@@ -65,6 +67,48 @@ def _title(name: str, account: AccountStatus, found: Status) -> Text:
     if found.paused:
         title.append("  PAUSED: no new entries", style="bold yellow")
     return title
+
+
+def _risk(account: AccountStatus) -> list[Text]:
+    """How much of the limits is used, and why the account pauses; nothing while all is well and nothing is used."""
+    from rich.text import Text
+
+    from oracle_batch.bars import utc
+
+    risk = account.risk
+    if risk is None:
+        return []
+    used = [
+        f"{name} loss {one.used_pct:.0f} % used, floor {one.floor:,.2f}"
+        for name, one in risk.limits.items()
+        if one.used_pct >= 0.5
+    ]
+    lines = [Text(f"risk {risk.level}: " + "; ".join(used), style="dim" if risk.level == "ok" else "yellow")]
+    lines = lines if used or risk.level != "ok" else []
+    if risk.pause is not None:
+        until = "`oracle-batch risk reset`" if risk.pause.until is None else utc(risk.pause.until)
+        lines.append(Text(f"PAUSED by the {risk.pause.limit} limit until {until}", style="bold yellow"))
+    if risk.target_reached is not None:
+        lines.append(Text(f"PAUSED: the profit target was reached {utc(risk.target_reached)}", style="bold yellow"))
+    return lines
+
+
+def _refusals(found: Status) -> list[Text]:
+    """The numbers that the last refusals saw, one line each."""
+    from rich.text import Text
+
+    lines = []
+    for account in found.accounts.values():
+        for model, one in account.models.items():
+            last = one.books.last
+            if last is not None and last.numbers:
+                seen = ", ".join(f"{key} {_shown(value)}" for key, value in last.numbers.items())
+                lines.append(Text(f"{model}: {last.reason}: {seen}", style="dim"))
+    return lines
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) and abs(value) < 1e6 else "unknown" if value is None else str(value)
 
 
 def _table(account: AccountStatus, *, wide: bool) -> Table:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oracle_batch.cli.session import Session, clock_of, print_json
+from oracle_batch.cli.session import Session, clock_of, print_json, select_account
 from oracle_batch.errors import ConfigError, OracleBatchError, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def tick(
     session: Session = ctx.obj
     frozen = clock_of(now)
     workspace = session.existing_workspace()
-    settings = _selected(session.settings(), account)
+    settings = select_account(session.settings(), account)
     try:
         report = _run(workspace, settings, frozen, dry_run=dry_run)
     except OracleBatchError as error:
@@ -75,19 +75,6 @@ def _run(workspace: Workspace, settings: Settings, clock: Clock, *, dry_run: boo
     with hold(workspace.lock):
         workspace.clean()
         return asyncio.run(run_tick(job))
-
-
-def _selected(settings: Settings, account: str | None) -> Settings:
-    """The settings with one account only, if the operator asks for it."""
-    if account is None:
-        return settings
-    chosen = tuple(one for one in settings.accounts if one.account == account)
-    if not chosen:
-        known = ", ".join(one.account for one in settings.accounts)
-        raise ConfigError(f"there is no account {account!r}", field="--account", fix=f"known: {known}")
-    from msgspec.structs import replace as with_
-
-    return with_(settings, accounts=chosen)
 
 
 def _summarise(report: TickReport, *, dry_run: bool) -> None:

@@ -5,9 +5,9 @@ from oracle_batch.config.execution import (
     SymbolSettings,
     created_defaults,
     load_executor_symbols,
-    not_yet_effective,
 )
-from oracle_batch.config.settings import AccountSettings, RiskSettings, Settings, TickSettings, load_settings
+from oracle_batch.config.risk import RiskSettings
+from oracle_batch.config.settings import AccountSettings, Settings, TickSettings, load_settings
 
 __all__ = [
     "AccountSettings",
@@ -19,5 +19,4 @@ __all__ = [
     "created_defaults",
     "load_executor_symbols",
     "load_settings",
-    "not_yet_effective",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -13,45 +13,58 @@ from msgspec import Meta
 
 from oracle_batch.config.refusal import typed
 from oracle_batch.errors import ConfigError
+from oracle_batch.hands.protection import StopTrigger
+from oracle_batch.types import WINDOW
 
 _log = logging.getLogger(__name__)
 
 Lots = Annotated[float, Meta(gt=0)]
-Money = Annotated[float, Meta(ge=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Bars = Annotated[int, Meta(ge=1, le=WINDOW - 1)]
 
 
 class SymbolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How one symbol, or one model, is executed. A key that an entry leaves out has the default shown here.
 
-    Lots by intensity; ``*_usd`` are distances in account currency (0 = none); ``max_spread_pips`` and
-    ``max_slippage_points`` limit entries (0 = no limit); entries are judged in ascending ``priority``.
+    Lots by intensity. ``*_usd`` are distances in account currency, ``*_atr`` in multiples of the average true range
+    over ``atr_period`` bars; of two stops, or two targets, the nearer counts. ``trail_step_usd`` is the least that a
+    stop is moved by. ``max_stop_pct`` is of the balance, ``risk_per_trade_pct`` of the equity. ``max_spread_pips``
+    and ``max_slippage_points`` limit entries, which are judged in ascending ``priority``. 0 = none, no limit.
     """
 
     enabled: bool = False
     lot_weak: Lots = 0.01
     lot_moderate: Lots = 0.03
     lot_strong: Lots = 0.05
-    sl_usd: Money = 10.0
-    tp_usd: Money = 0.0
-    max_spread_pips: Money = 3.0
-    max_slippage_points: Money = 0.0
-    trailing_usd: Money = 0.0
-    breakeven_usd: Money = 0.0
+    sl_usd: NotNegative = 10.0
+    tp_usd: NotNegative = 0.0
+    max_spread_pips: NotNegative = 3.0
+    max_slippage_points: NotNegative = 0.0
+    sl_atr: NotNegative = 0.0
+    tp_atr: NotNegative = 0.0
+    atr_period: Bars = 14
+    trailing_usd: NotNegative = 0.0
+    trail_step_usd: NotNegative = 0.0
+    breakeven_usd: NotNegative = 0.0
+    stop_trigger_method: StopTrigger = "trade"
+    require_stop: bool = False
+    max_stop_pct: Percent = 0.0
+    risk_per_trade_pct: Percent = 0.0
     priority: int = 0
 
     def lots(self, intensity: int) -> float:
         """Lots of an intensity, 1 to 3."""
         return (self.lot_weak, self.lot_moderate, self.lot_strong)[intensity - 1]
 
+    @property
+    def has_stop(self) -> bool:
+        """Whether entries carry a stop: one of their own, or the trailing distance as the first one."""
+        return bool(self.sl_usd or self.sl_atr or self.trailing_usd)
 
-KEYS: Final = SymbolSettings.__struct_fields__
-_LATER: Final = ("sl_usd", "tp_usd", "max_spread_pips", "max_slippage_points", "trailing_usd", "breakeven_usd")
-_NEW_ENTRY_KEYS: Final = KEYS[:7]
 
-
-def not_yet_effective(entry: SymbolSettings) -> list[str]:
-    """The keys of an entry that ask for something this release does not do yet."""
-    return [name for name in _LATER if getattr(entry, name) > 0]
+KEYS: Final = {field.name: field.type for field in msgspec.structs.fields(SymbolSettings)}
+_NEW_ENTRY_KEYS: Final = tuple(KEYS)[:7]
 
 
 class ExecutorSymbols(msgspec.Struct, frozen=True):
@@ -116,11 +129,22 @@ def _entry(key: str, value: object, file: Path) -> SymbolSettings:
     for name in value.twice:
         raise ConfigError("is given twice", file=file, field=f"{key}.{name}", fix="keep one of them")
     settings = {name: item for name, item in value.items() if not name.startswith("_")}
-    known = dict.fromkeys(f"{key}.{name}" for name in KEYS)
+    known = {f"{key}.{name}": kind for name, kind in KEYS.items()}
     entry = typed(settings, SymbolSettings, file=file, known=known, within=key)
-    if not entry.lot_weak <= entry.lot_moderate <= entry.lot_strong:
-        _log.warning("%s: %s: lots do not rise from weak to strong", file, key)
+    for doubt in _doubts(entry):
+        _log.warning("%s: %s: %s", file, key, doubt)
     return entry
+
+
+def _doubts(entry: SymbolSettings) -> Iterator[str]:
+    """What is allowed and probably not meant."""
+    if not entry.lot_weak <= entry.lot_moderate <= entry.lot_strong:
+        yield "lots do not rise from weak to strong"
+    for name in ("require_stop", "max_stop_pct", "risk_per_trade_pct"):
+        if getattr(entry, name) and not entry.has_stop:
+            yield f"{name} refuses every entry, since none of sl_usd, sl_atr and trailing_usd is set"
+    if entry.trail_step_usd > entry.trailing_usd > 0:
+        yield "trail_step_usd is above trailing_usd: the stop follows in steps longer than its own distance"
 
 
 def _parse(data: bytes, file: Path) -> _Object:

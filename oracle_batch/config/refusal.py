@@ -22,6 +22,8 @@ _INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
 def typed(document: object, kind: type[T], *, file: Path, known: Mapping[str, Any], within: str = "") -> T:
     """Typed settings from plain values. ``known`` has the type of every dotted key of the file, without list indices.
 
+    A check of the type's own (``__post_init__``) names its key in the ValueError: ``key: what is wrong; what to do``.
+
     Raises:
         ConfigError: naming file and dotted key; for an unknown key the nearest known one, for a word that is none of
             the choices all of them.
@@ -32,11 +34,15 @@ def typed(document: object, kind: type[T], *, file: Path, known: Mapping[str, An
     except msgspec.ValidationError as error:
         what, path = split_path(error)
         field = ".".join(part for part in (within, path) if part)
+        key, named, why = what.partition(": ")
+        if named and _INDEX.sub("", f"{field}.{key}".lstrip(".")) in known:
+            why, _, fix = why.partition("; ")
+            raise ConfigError(why, file=file, field=f"{field}.{key}".lstrip("."), fix=fix or None) from error
         unknown = _UNKNOWN.fullmatch(what)
         if unknown is None:
             choices = choices_of(known.get(_INDEX.sub("", field)))
-            fix = "one of: " + ", ".join(choices) if choices else None
-            raise ConfigError(what, file=file, field=field or None, fix=fix) from error
+            choice = "one of: " + ", ".join(choices) if choices else None
+            raise ConfigError(what, file=file, field=field or None, fix=choice) from error
         field = ".".join(part for part in (field, unknown[1]) if part)
         raise ConfigError("unknown key", file=file, field=field, fix=nearest(field, known)) from error
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from oracle_batch.config.refusal import typed
+from oracle_batch.config.risk import RiskSettings
 from oracle_batch.errors import ConfigError
 from oracle_batch.types import TIMEFRAME_SECONDS
 
@@ -50,16 +51,24 @@ class CtraderSettings(_Section, frozen=True):
 
 
 class AccountSettings(_Section, frozen=True):
-    """One account: its broker, and the name of its books and journal."""
+    """One account: its broker, the name of its books and journal, its execution settings and its limits.
+
+    ``symbols`` is a file relative to the workspace. ``risk`` is whole: ``[risk]`` with the account's own keys on top.
+    """
 
     kind: Literal["paper", "ctrader"] = "paper"
     account: str = "paper"
     paper: PaperSettings = PaperSettings()
     ctrader: CtraderSettings = CtraderSettings()
+    symbols: Annotated[str, Meta(min_length=1)] = "config/executor_symbols.json"
+    risk: RiskSettings = RiskSettings()
 
 
 class TickSettings(_Section, frozen=True):
-    """How a tick behaves; times are in seconds."""
+    """How a tick behaves; times are in seconds.
+
+    An ordinary close waits up to ``exit_wait_s`` for the spread to fall below ``max_exit_spread_pips`` (0: no waiting).
+    """
 
     entry_deadline_s: Seconds | dict[str, int] = ENTRY_DEADLINE_S
     arm_s: NotNegative = 20.0
@@ -69,6 +78,8 @@ class TickSettings(_Section, frozen=True):
     same_symbol: Literal["independent", "no_opposite"] = "independent"
     auto_warmup: bool = True
     max_blind_bars: Annotated[int, Meta(ge=1)] = 4
+    max_exit_spread_pips: NotNegative = 0.0
+    exit_wait_s: NotNegative = 30.0
 
     def entry_deadline(self, timeframe: str) -> int:
         """Seconds after the bar's close within which an entry may be sent."""
@@ -77,17 +88,8 @@ class TickSettings(_Section, frozen=True):
         return self.entry_deadline_s
 
 
-class RiskSettings(_Section, frozen=True):
-    """Limits that refuse entries, never a close. Percentages are of the account's equity."""
-
-    max_daily_loss_pct: NotNegative = 4.0
-    max_drawdown_pct: NotNegative = 8.0
-    max_open_positions: Annotated[int, Meta(ge=0)] = 20
-    max_consecutive_losses: Annotated[int, Meta(ge=0)] = 5
-
-
 class Settings(msgspec.Struct, frozen=True):
-    """The whole file. The first account's feed drives the brain."""
+    """The whole file. The first account's feed drives the brain; ``risk`` is what the accounts have in common."""
 
     accounts: tuple[AccountSettings, ...] = (AccountSettings(),)
     tick: TickSettings = TickSettings()
@@ -135,7 +137,8 @@ def parse_settings(data: bytes, file: Path) -> Settings:
         last = data.rstrip().count(b"\n") + 1
         why = str(error).replace("at end of document", f"at the end, line {last}")
         raise ConfigError(f"is not valid TOML: {why}", file=file, fix="correct this line") from error
-    found = typed(document, _File, file=file, known=_KEYS)
+    typed(document.get("risk", {}), RiskSettings, file=file, known=_KEYS, within="risk")
+    found = typed(_with_common_risk(document), _File, file=file, known=_KEYS)
     if found.broker is not None and found.accounts is not None:
         why = "[broker] and [[accounts]] are both given"
         raise ConfigError(why, file=file, field="accounts", fix="keep one: [broker] for one account")
@@ -147,6 +150,33 @@ def parse_settings(data: bytes, file: Path) -> Settings:
     _check_timeframes(found.tick, file)
     _refuse_later_keys(named, found, file)
     return Settings(tuple(account for _, account in named), found.tick, found.risk)
+
+
+def _with_common_risk(document: dict[str, Any]) -> dict[str, Any]:
+    """The file with ``[risk]`` below each account's own ``risk`` table, key by key, in sub-tables too."""
+    common = document.get("risk", {})
+
+    def complete(account: object) -> object:
+        return account | {"risk": _over(common, account.get("risk", {}))} if isinstance(account, dict) else account
+
+    whole = dict(document)
+    accounts = document.get("accounts")
+    if isinstance(accounts, list):
+        whole["accounts"] = [complete(account) for account in accounts]
+    if accounts is None:
+        whole["broker"] = complete(document.get("broker", {}))
+    return whole
+
+
+def _over(common: Any, own: Any) -> Any:
+    """``own`` on top of ``common``; what is no table replaces.
+
+    >>> _over({"a": 1, "t": {"x": 1, "y": 2}}, {"t": {"y": 3}})
+    {'a': 1, 't': {'x': 1, 'y': 3}}
+    """
+    if not (isinstance(common, dict) and isinstance(own, dict)):
+        return own
+    return common | {key: _over(common.get(key), value) for key, value in own.items()}
 
 
 def _check_accounts(named: list[tuple[str, AccountSettings]], file: Path) -> None:
@@ -187,7 +217,6 @@ def _refuse_later_keys(named: list[tuple[str, AccountSettings]], found: _File, f
                 f"{account.kind!r} is not available yet", file=file, field=f"{field}.kind", fix='use kind = "paper"'
             )
         _refuse_changed(account.ctrader, CtraderSettings(), f"{field}.ctrader", file)
-    _refuse_changed(found.risk, RiskSettings(), "risk", file)
     if found.tick.arm_s != TickSettings().arm_s:
         _refuse_later("tick.arm_s", found.tick.arm_s, TickSettings().arm_s, file)
 
@@ -209,7 +238,7 @@ def _keys_of(kind: type[msgspec.Struct], name: str) -> Iterator[tuple[str, Any]]
     yield name, kind
     for field in msgspec.structs.fields(kind):
         inner = f"{name}.{field.name}"
-        if isinstance(field.type, type) and issubclass(field.type, _Section):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
             yield from _keys_of(field.type, inner)
         else:
             yield inner, field.type
@@ -217,9 +246,9 @@ def _keys_of(kind: type[msgspec.Struct], name: str) -> Iterator[tuple[str, Any]]
 
 _KEYS: Final = dict(
     [
-        *_keys_of(AccountSettings, "broker"),
-        *_keys_of(AccountSettings, "accounts"),
         *_keys_of(TickSettings, "tick"),
         *_keys_of(RiskSettings, "risk"),
+        *_keys_of(AccountSettings, "broker"),
+        *_keys_of(AccountSettings, "accounts"),
     ]
 )

@@ -7,6 +7,8 @@ from typing import Literal
 import msgspec
 
 from oracle_batch.broker.base import CloseCause
+from oracle_batch.hands.refusal import Number
+from oracle_batch.hands.watch import Watch
 
 WaitCause = Literal["missed", "stopped", "manual", "operator", "emergency"]
 Decision = Literal["NOOP", "OPEN", "CLOSE", "CLOSE_OPEN", "WAIT_SYNC"]
@@ -49,7 +51,7 @@ class PendingClose(_Value, frozen=True):
 
 
 class LastOutcome(_Value, frozen=True):
-    """What the last bar came to, for ``status``. ``signal`` is an action's name."""
+    """What the last bar came to, for ``status``. ``signal`` is an action's name, ``numbers`` are a refusal's."""
 
     bar_time: int
     signal: str | None = None
@@ -57,15 +59,19 @@ class LastOutcome(_Value, frozen=True):
     ack: AckWord | None = None
     reason: str | None = None
     error: str | None = None
+    numbers: dict[str, Number] = {}
 
 
 class ModelBooks(_Value, frozen=True):
-    """One model's books on one account. ``last_bar``: the last bar acted on live (Unix seconds; 0 = none yet)."""
+    """One model's books on one account. ``last_bar``: the last bar acted on live (Unix seconds; 0 = none yet).
+
+    ``watch`` is the protection that the position should have; None where there is no position, or it was not looked at.
+    """
 
     last_bar: int = 0
     waiting: Waiting | None = None
     position: HeldPosition | None = None
     pending_close: PendingClose | None = None
-    consecutive_losses: int = 0
+    watch: Watch | None = None
     decisions_revised: int = 0
     last: LastOutcome | None = None

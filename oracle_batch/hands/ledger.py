@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as relabel
 
 from msgspec.structs import replace
 
@@ -11,6 +12,7 @@ from oracle_batch.broker.base import Ack, CloseIntent, CloseReason, Deal, Intent
 from oracle_batch.hands.books import HeldPosition, ModelBooks, PendingClose, WaitCause, Waiting
 from oracle_batch.hands.sync import is_sticky
 from oracle_batch.hands.texts import read_comment
+from oracle_batch.types import label_of, model_of
 
 CAUSE_OF_END: dict[CloseReason, WaitCause] = {
     "stop_loss": "stopped",
@@ -34,10 +36,11 @@ class Ended:
     commission: float
     reason: CloseReason
     time: float | None = None
+    swap: float = 0.0
 
     @property
     def net(self) -> float:
-        return self.profit - self.commission
+        return self.profit + self.swap - self.commission
 
 
 def ended(position_id: int, deals: Iterable[Deal], otherwise: CloseReason = "manual") -> Ended:
@@ -45,7 +48,8 @@ def ended(position_id: int, deals: Iterable[Deal], otherwise: CloseReason = "man
     closing = [deal for deal in deals if deal.position_id == position_id and deal.closing]
     reason = closing[-1].reason if closing else otherwise
     profit, commission = sum(deal.profit for deal in closing), sum(deal.commission for deal in closing)
-    return Ended(position_id, profit, commission, reason, closing[-1].time if closing else None)
+    swap = sum(deal.swap for deal in closing)
+    return Ended(position_id, profit, commission, reason, closing[-1].time if closing else None, swap)
 
 
 def after_ack(books: ModelBooks, intent: Intent, ack: Ack) -> ModelBooks:
@@ -69,30 +73,36 @@ def _after_open(books: ModelBooks, intent: OpenIntent, ack: Ack) -> ModelBooks:
         ack.price,
         ack.deals[-1].time if ack.deals else intent.decided_at,
     )
-    return replace(books, position=held, waiting=None)
+    return replace(books, position=held, watch=None, waiting=None)
 
 
 def _after_close(books: ModelBooks, intent: CloseIntent, ack: Ack) -> ModelBooks:
     if ack.status != "OK":
         since = books.pending_close.since if books.pending_close else intent.decided_at
         return replace(books, pending_close=PendingClose(intent.position_id, since, intent.cause))
-    held = books.position
     waiting = books.waiting
     result = ended(intent.position_id, ack.deals, otherwise="order")
-    if held is not None and result.reason != "order":
-        waiting = Waiting(CAUSE_OF_END[result.reason], held.direction)
-    elif held is not None and intent.cause != "signal":
-        waiting = Waiting(intent.cause, held.direction)
-    losses = books.consecutive_losses + 1 if result.net < 0 else 0
-    return replace(books, position=None, pending_close=None, waiting=waiting, consecutive_losses=losses)
+    direction = _closed_direction(books, intent, ack)
+    if direction and result.reason != "order":
+        waiting = Waiting(CAUSE_OF_END[result.reason], direction)
+    elif direction and intent.cause != "signal":
+        waiting = Waiting(intent.cause, direction)
+    return replace(books, position=None, watch=None, pending_close=None, waiting=waiting)
+
+
+def _closed_direction(books: ModelBooks, intent: CloseIntent, ack: Ack) -> int:
+    """The direction of a position that is closed: the books', else against its closing deals; 0: not known."""
+    if books.position is not None:
+        return books.position.direction
+    closing = [deal for deal in ack.deals if deal.position_id == intent.position_id and deal.closing]
+    return -closing[-1].direction if closing else 0
 
 
 def after_end(books: ModelBooks, result: Ended) -> ModelBooks:
     """The books after our position ended without a closing leg of ours (stop, target, stop-out, by hand)."""
     held = books.position
     waiting = Waiting(CAUSE_OF_END[result.reason], held.direction) if held else books.waiting
-    losses = books.consecutive_losses + 1 if result.net < 0 else 0
-    return replace(books, position=None, pending_close=None, waiting=waiting, consecutive_losses=losses)
+    return replace(books, position=None, watch=None, pending_close=None, waiting=waiting)
 
 
 def real_intensity(position: Position, books: ModelBooks) -> int | None:
@@ -128,6 +138,25 @@ def adopted(books: ModelBooks, position: Position) -> ModelBooks:
             position.opened_at,
         ),
     )
+
+
+def claimed(positions: Iterable[Position], books: Mapping[str, ModelBooks]) -> list[Position]:
+    """The positions, those that an operator has given to a model under that model's label (decision 0013).
+
+    A broker's label cannot be changed, so the books alone say that such a position is the model's.
+    """
+    owners = {one.position.position_id: name for name, one in books.items() if one.position is not None}
+    return [
+        relabel(position, label=label_of(owners[position.position_id]))
+        if position.position_id in owners and model_of(position.label) is None
+        else position
+        for position in positions
+    ]
+
+
+def given(books: ModelBooks, held: HeldPosition) -> ModelBooks:
+    """The books of a model that an operator has given a position to."""
+    return replace(books, position=held, watch=None, waiting=None, pending_close=None)
 
 
 def resolve(intent: Intent, open_ids: frozenset[int], deals: Sequence[Deal]) -> Ack | None:

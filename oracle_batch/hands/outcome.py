@@ -44,7 +44,9 @@ def conclude(books: ModelBooks, plan: ModelPlan, acks: Sequence[Ack]) -> ModelBo
     ``acks`` answer the legs in their order. With an unknown outcome the bar stays open: the next run asks.
     """
     word, reason = answer(plan, acks)
-    books = replace(books, last=LastOutcome(plan.bar_time, ACTIONS[plan.action].name, plan.decision, word, reason))
+    numbers = dict(plan.numbers) if reason == plan.refusal else {}
+    last = LastOutcome(plan.bar_time, ACTIONS[plan.action].name, plan.decision, word, reason, None, numbers)
+    books = replace(books, last=last)
     if any(ack.status == "UNKNOWN" for ack in acks):
         return books
     books = replace(books, last_bar=plan.bar_time)
@@ -55,7 +57,7 @@ def conclude(books: ModelBooks, plan: ModelPlan, acks: Sequence[Ack]) -> ModelBo
         books = replace(books, position=held, waiting=None)
     if plan.close is None and books.pending_close is not None and books.pending_close.cause == "signal":
         books = replace(books, pending_close=None)
-    return books
+    return books if plan.pending is None else replace(books, pending_close=plan.pending)
 
 
 def _waiting(books: ModelBooks, plan: ModelPlan) -> Waiting | None:

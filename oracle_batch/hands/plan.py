@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from oracle_batch.broker.base import Account, CloseCause, CloseIntent, OpenIntent, Position, SymbolSpec
-from oracle_batch.hands import sync
-from oracle_batch.hands.books import Decision, ModelBooks, Waiting
+from oracle_batch.hands import sync, watch
+from oracle_batch.hands.books import Decision, ModelBooks, PendingClose, Waiting
+from oracle_batch.hands.protection import Sized
+from oracle_batch.hands.refusal import Number, Refusal
 from oracle_batch.hands.sizing import VolumeRefusedError, volume_cents
 from oracle_batch.hands.texts import order_comment
 from oracle_batch.types import ACTIONS, label_of
@@ -22,7 +24,8 @@ class Candidate:
     """One model's wish on one bar, with all that is known about fulfilling it.
 
     ``real_intensity`` goes with ``position`` (0 when flat); ``close_time`` is the bar's close, Unix seconds;
-    ``virtual_pnl`` the floating profit that the observation saw.
+    ``virtual_pnl`` the floating profit that the observation saw; ``sized`` the volume and protection of what is wished,
+    None for the fixed lots without any.
     """
 
     model: str
@@ -39,14 +42,16 @@ class Candidate:
     books: ModelBooks
     position: Position | None
     real_intensity: int
+    sized: Sized | Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
-    """What one model does. ``refusal`` is the reason code of an entry that is not even sent.
+    """What one model does. ``refusal`` is the reason code of an entry that is not even sent, ``numbers`` what it saw.
 
     ``waiting`` is what the model waits for when the legs go as wished; ``relabel`` keeps the position and gives it
-    this intensity in the books alone.
+    this intensity in the books alone. ``upkeep`` is how the entry's position is to be looked after; ``pending`` a close
+    that is put off.
     """
 
     model: str
@@ -58,6 +63,9 @@ class ModelPlan:
     entry: OpenIntent | None = None
     refusal: str | None = None
     relabel: int | None = None
+    numbers: Mapping[str, Number] = field(default_factory=dict)
+    upkeep: watch.Upkeep | None = None
+    pending: PendingClose | None = None
 
 
 def intent_id(model: str, bar_time: int, leg: int) -> str:
@@ -120,8 +128,8 @@ def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, 
         enter_first=rules.first_signal == "enter" and candidate.books.last_bar == 0,
     )
     decided_at = _decided_at(candidate, now)
-    result = ModelPlan(candidate.model, candidate.bar_time, candidate.action, verdict.decision, verdict.waiting)
-    volume, refusal = _volume(candidate)
+    head = (candidate.model, candidate.bar_time, candidate.action, verdict.decision)
+    volume, refusal, numbers = _volume(candidate)
     if (
         verdict.decision == "CLOSE_OPEN"
         and position is not None
@@ -129,14 +137,31 @@ def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, 
         and position.volume_cents == volume
         and rules.same_volume == "hold"
     ):
-        return replace(result, relabel=desired.intensity)
+        return ModelPlan(*head, verdict.waiting, relabel=desired.intensity)
+    close = None
     if verdict.decision in ("CLOSE", "CLOSE_OPEN") and position is not None:
-        result = replace(result, close=_close(candidate, position, decided_at))
+        close = _close(candidate, position, decided_at)
     if verdict.decision not in ("OPEN", "CLOSE_OPEN"):
-        return result
-    refusal = _refusal(candidate, now=now, paused=paused) or refusal
-    if refusal is not None:
-        return _refused(result, refusal, desired.direction)
+        return ModelPlan(*head, verdict.waiting, close)
+    prior = _refusal(candidate, now=now, paused=paused)
+    if prior is not None or refusal is not None:
+        missed = Waiting("missed", desired.direction)
+        return ModelPlan(*head, missed, close, None, prior or refusal, numbers={} if prior is not None else numbers)
+    found = candidate.sized if isinstance(candidate.sized, Sized) else None
+    entry = _entry(candidate, account, volume, found, decided_at, close)
+    keep = watch.upkeep(candidate.settings, found.share) if found is not None else None
+    return ModelPlan(*head, verdict.waiting, close, entry, upkeep=keep)
+
+
+def _entry(
+    candidate: Candidate,
+    account: Account,
+    volume: int,
+    found: Sized | None,
+    decided_at: float,
+    close: CloseIntent | None,
+) -> OpenIntent:
+    desired = ACTIONS[candidate.action]
     comment = order_comment(
         candidate.hmm_state,
         candidate.action,
@@ -144,7 +169,7 @@ def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, 
         max(0.0, (account.balance - account.equity) / account.balance * 100) if account.balance > 0 else 0.0,
         candidate.virtual_pnl,
     )
-    entry = OpenIntent(
+    return OpenIntent(
         intent_id(candidate.model, candidate.bar_time, 1),
         candidate.model,
         candidate.broker_symbol,
@@ -155,9 +180,12 @@ def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, 
         comment,
         decided_at,
         candidate.close_time + candidate.entry_deadline_s,
-        result.close.position_id if result.close is not None else None,
+        close.position_id if close is not None else None,
+        found.distances.stop_relative or 0 if found is not None else 0,
+        found.distances.target_relative or 0 if found is not None else 0,
+        candidate.settings.max_slippage_points,
+        candidate.settings.stop_trigger_method,
     )
-    return replace(result, entry=entry)
 
 
 def _decided_at(candidate: Candidate, now: float) -> float:
@@ -165,17 +193,24 @@ def _decided_at(candidate: Candidate, now: float) -> float:
     return candidate.close_time if now <= candidate.close_time + candidate.entry_deadline_s else now
 
 
-def _volume(candidate: Candidate) -> tuple[int, str | None]:
-    """Volume in cents for the wished intensity, or 0 and the reason why there is none."""
-    intensity = ACTIONS[candidate.action].intensity
+def _volume(candidate: Candidate) -> tuple[int, str | None, Mapping[str, Number]]:
+    """Volume in cents for the wished intensity; where there can be no entry, also the reason and its numbers.
+
+    Without protection the fixed lots still tell whether the volume that is held would be the same.
+    """
+    intensity, found = ACTIONS[candidate.action].intensity, candidate.sized
     if not intensity:
-        return 0, None
+        return 0, None, {}
     if candidate.spec is None:
-        return 0, "UNKNOWN_SYMBOL"
+        return 0, "UNKNOWN_SYMBOL", {}
+    if isinstance(found, Sized):
+        return found.volume_cents, None, {}
+    lots = candidate.settings.lots(intensity)
     try:
-        return volume_cents(candidate.settings.lots(intensity), candidate.spec), None
+        volume = volume_cents(lots, candidate.spec)
     except VolumeRefusedError as refusal:
-        return 0, refusal.reason
+        return 0, refusal.reason, {"lots": lots}
+    return (volume, None, {}) if found is None else (volume, found.code, found.numbers)
 
 
 def _refusal(candidate: Candidate, *, now: float, paused: bool) -> str | None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, get_args
 
 from oracle_batch.broker.base import Ack, CloseReason
-from oracle_batch.types import ACTIONS
+from oracle_batch.hands.books import AckWord
+from oracle_batch.types import ACTION_BY_NAME, ACTIONS
 
 COMMENT_LENGTH = 32
 COMMENT_HEAD = "O|2.0|"
@@ -19,13 +23,63 @@ CLOSED_WORD: dict[CloseReason, str] = {
 }
 
 
+_REASON_OF: Final[Mapping[str, CloseReason]] = {word: reason for reason, word in CLOSED_WORD.items()}
+_STATUSES: Final[Mapping[str, AckWord]] = {status: status for status in get_args(AckWord)}
+_BALANCE: Final = re.compile(r"(-?[0-9]+)([kM]?)")
+_BALANCE_UNITS: Final = {"": 1, "k": 1_000, "M": 1_000_000}
+_WHOLE: Final = re.compile(r"-?[0-9]+")
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_PROFIT: Final = re.compile(r"-?[0-9]+(\.[0-9]+|e[+-][0-9]+)?")
+
+
 @dataclass(frozen=True, slots=True)
 class CommentFields:
-    """What a position's comment says of the decision that opened it."""
+    """What a position's comment says of the decision that opened it.
+
+    The balance is cut down to whole ``balance_unit`` (1, 1000 or a million). The last four fields are None where the
+    comment had no room for them, or where the broker has cut it.
+    """
 
     hmm_state: int
     action: int
     intensity: int
+    balance: int | None = None
+    balance_unit: int | None = None
+    drawdown_pct: float | None = None
+    virtual_pnl: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalText:
+    """What ``SIGNAL|…`` says. ``action`` indexes ``types.ACTIONS``."""
+
+    symbol: str
+    action: int
+    hmm_state: int
+    virtual_pnl: float
+
+
+@dataclass(frozen=True, slots=True)
+class AckText:
+    """What ``ACK|…`` says: the reason code of a refusal; position, price and slippage of what was done."""
+
+    symbol: str
+    action: int
+    status: AckWord
+    reason: str | None = None
+    position_id: int | None = None
+    price: float | None = None
+    slippage: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedText:
+    """What ``CLOSED|…`` says: the net profit is in whole cents of the account currency."""
+
+    symbol: str
+    position_id: int
+    net_profit: float
+    reason: CloseReason
 
 
 def order_comment(hmm_state: int, action: int, balance: float, drawdown_pct: float, virtual_pnl: float) -> str:
@@ -48,17 +102,37 @@ def order_comment(hmm_state: int, action: int, balance: float, drawdown_pct: flo
 
 
 def read_comment(comment: str) -> CommentFields | None:
-    """What an order comment of ours says, or None when it is not ours or not whole."""
+    """What an order comment of ours says, or None when it is not ours or not whole enough to tell the action.
+
+    >>> read_comment("O|2.0|3|6|3|1234k|12.5|-12345.67")
+    CommentFields(hmm_state=3, action=6, intensity=3, balance=1234000, balance_unit=1000, drawdown_pct=12.5, \
+virtual_pnl=-12345.67)
+    """
     parts = comment.split("|")
     if len(parts) < 5 or not comment.startswith(COMMENT_HEAD):
         return None
-    try:
-        hmm_state, action, intensity = (int(part) for part in parts[2:5])
-    except ValueError:
+    if not all(_WHOLE.fullmatch(part) for part in parts[2:5]):
         return None
+    hmm_state, action, intensity = (int(part) for part in parts[2:5])
     if not 1 <= action < len(ACTIONS) or ACTIONS[action].intensity != intensity:
         return None
-    return CommentFields(hmm_state, action, intensity)
+    return _with_numbers(CommentFields(hmm_state, action, intensity), parts[5:])
+
+
+def _with_numbers(fields: CommentFields, rest: list[str]) -> CommentFields:
+    if len(rest) != 3:
+        return fields
+    balance = _BALANCE.fullmatch(rest[0])
+    if balance is None or not (_NUMBER.fullmatch(rest[1]) and _PROFIT.fullmatch(rest[2])):
+        return fields
+    unit = _BALANCE_UNITS[balance[2]]
+    return replace(
+        fields,
+        balance=int(balance[1]) * unit,
+        balance_unit=unit,
+        drawdown_pct=float(rest[1]),
+        virtual_pnl=float(rest[2]),
+    )
 
 
 def signal_text(symbol: str, action: int, hmm_state: int, virtual_pnl: float) -> str:
@@ -79,3 +153,61 @@ def ack_text(symbol: str, action: int, ack: Ack, digits: int) -> str:
 def closed_text(symbol: str, position_id: int, net_profit: float, reason: CloseReason) -> str:
     """``CLOSED|EURUSD|12345|-9.87|SL``."""
     return f"CLOSED|{symbol}|{position_id}|{net_profit:.2f}|{CLOSED_WORD[reason]}"
+
+
+def parse_wire(text: str) -> SignalText | AckText | ClosedText:
+    """What a wire form says; the inverse of ``signal_text``, ``ack_text`` and ``closed_text``.
+
+    Raises:
+        ValueError: the text is none of them, or not whole.
+
+    >>> parse_wire("SIGNAL|EURUSD|LONG_WEAK|3|0.00")
+    SignalText(symbol='EURUSD', action=1, hmm_state=3, virtual_pnl=0.0)
+    >>> parse_wire("CLOSED|EURUSD|12345|-9.87|SL")
+    ClosedText(symbol='EURUSD', position_id=12345, net_profit=-9.87, reason='stop_loss')
+    """
+    try:
+        match text.split("|"):
+            case ["SIGNAL", symbol, action, hmm_state, pnl]:
+                return SignalText(_symbol(symbol), ACTION_BY_NAME[action].index, _whole(hmm_state), _number(pnl))
+            case ["ACK", symbol, action, "OK", *done]:
+                return _done(AckText(_symbol(symbol), ACTION_BY_NAME[action].index, "OK"), done)
+            case ["ACK", symbol, action, status, reason]:
+                code = None if reason == "None" else reason
+                return AckText(_symbol(symbol), ACTION_BY_NAME[action].index, _STATUSES[status], code)
+            case ["CLOSED", symbol, position_id, net, word]:
+                return ClosedText(_symbol(symbol), _whole(position_id), _number(net), _REASON_OF[word])
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{text!r} is no wire form: {error}") from error
+    raise ValueError(f"{text!r} is no wire form")
+
+
+def _done(ack: AckText, parts: list[str]) -> AckText:
+    """The parts of an OK: ``T:`` always, then ``P:`` and ``SLIP:`` where they are known."""
+    told = dict(part.split(":", 1) for part in parts)
+    if list(told) != [key for key in ("T", "P", "SLIP") if key in told] or "T" not in told or len(told) != len(parts):
+        raise ValueError(f"its parts are {parts}")
+    return replace(
+        ack,
+        position_id=None if told["T"] == "None" else _whole(told["T"]),
+        price=_number(told["P"]) if "P" in told else None,
+        slippage=_number(told["SLIP"]) if "SLIP" in told else None,
+    )
+
+
+def _symbol(text: str) -> str:
+    if not text:
+        raise ValueError("it names no symbol")
+    return text
+
+
+def _whole(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{text!r} is no whole number")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text!r} is no number")
+    return float(text)

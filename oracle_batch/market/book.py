@@ -2,7 +2,8 @@
 
 Money is in integer minor units (cents at two digits). It is rounded half away from zero, once per amount and deal:
 a profit and the equal loss round to the same size, and a hand calculation with the usual rounding gives the same cent.
-At every moment ``balance == initial_balance + sum(deal.profit - deal.commission)`` over all deals ever made.
+At every moment ``balance == initial_balance + sum(deal.profit + deal.swap - deal.commission)`` over all deals ever
+made; the swap of open positions is in the equity alone.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Final
 
 import msgspec
 
-from oracle_batch.broker.base import CloseReason
+from oracle_batch.broker.base import CloseReason, StopTrigger
 from oracle_batch.market.specs import Contract
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+"""2 added swap and the stop's trigger; what a book of schema 1 leaves out are their defaults."""
 KEPT_DEALS: Final = 2000
 """Deals kept one by one; of older ones only the totals, so that the file does not grow for ever."""
 
@@ -25,7 +27,8 @@ class OpenPosition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``contract`` holds the terms of its last opening deal, which stand until it is closed, whatever the files say later.
     ``stop_loss`` and ``take_profit`` are absolute prices; ``margin`` and ``commission`` (what its opening deals cost)
-    minor units for the volume that is left; ``mark`` and ``rate`` are the last bid and conversion rate seen.
+    minor units for the volume that is left, as is ``swap``, what its nights have made; ``mark`` and ``rate`` are the
+    last bid and conversion rate seen.
     """
 
     position_id: int
@@ -42,6 +45,8 @@ class OpenPosition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commission: int
     mark: float
     rate: float
+    stop_trigger: StopTrigger = "trade"
+    swap: int = 0
 
     @property
     def symbol(self) -> str:
@@ -67,6 +72,7 @@ class BookedDeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commission: int
     rate: float
     rate_source: str
+    swap: int = 0
 
 
 class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,6 +81,7 @@ class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deals: int
     profit: int
     commission: int
+    swap: int = 0
 
 
 class Book(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,13 +153,16 @@ def with_deal(book: Book, deal: BookedDeal) -> Book:
     if len(deals) > KEPT_DEALS:
         oldest, deals = deals[0], deals[1:]
         forgotten = Totals(
-            forgotten.deals + 1, forgotten.profit + oldest.profit, forgotten.commission + oldest.commission
+            forgotten.deals + 1,
+            forgotten.profit + oldest.profit,
+            forgotten.commission + oldest.commission,
+            forgotten.swap + oldest.swap,
         )
     return msgspec.structs.replace(
         book,
         deals=deals,
         forgotten=forgotten,
-        balance=book.balance + deal.profit - deal.commission,
+        balance=book.balance + deal.profit + deal.swap - deal.commission,
         next_deal_id=max(book.next_deal_id, deal.deal_id + 1),
     )
 

@@ -7,7 +7,8 @@ The rules (DESIGN §7): bars are bid bars, ask = bid + spread. A market order fi
 starts at or after the decision, else at the last close, plus spread and slippage. Stops and targets trigger on the
 exit side (bid for longs, ask for shorts) along each bar's path; reached inside a bar they fill at their own price,
 jumped over by a bar's open they fill at that open. At or below the stop-out level the position with the largest loss
-is closed first, until the level holds.
+is closed first, until the level holds. Orders are taken while the symbol's schedule, if it has one, says open;
+protection may be amended at any time.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from oracle_batch.broker.base import CloseReason, Quote
+from oracle_batch.broker.base import CloseReason, Quote, StopTrigger
 from oracle_batch.errors import OracleBatchError
-from oracle_batch.market import fills, protection
+from oracle_batch.market import fills, protection, swaps
 from oracle_batch.market.book import Book, BookedDeal, OpenPosition, with_deal, with_position, without_position
 from oracle_batch.market.fills import Fill, OrderIds, Refusal
+from oracle_batch.market.orders import Order, protection_prices, protection_refusal, range_refusal, volume_refusal
 from oracle_batch.market.pricing import Pricing, Valuation, level_broken
-from oracle_batch.market.specs import Contract, Contracts
+from oracle_batch.market.specs import Contracts
 from oracle_batch.market.tape import Step, Tape, reach_of
 
 STOP_OUT_PCT: Final = 50.0
@@ -53,7 +55,14 @@ class Engine:
         """
         first_deal = self.book.next_deal_id
         while self.book.clock < to:
-            self._play_until(min(to, self.book.clock + _CHUNK_S) if self.book.positions else to)
+            until = min(to, self.book.clock + _CHUNK_S) if self.book.positions else to
+            if any(position.contract.swap(position.direction) for position in self.book.positions):
+                rollover, nights = swaps.next_rollover(self.book.clock)
+                self._play_until(min(until, rollover))
+                if self.book.clock == rollover:
+                    self._book_nights(nights)
+            else:
+                self._play_until(until)
         return [deal for deal in self.book.deals if deal.deal_id >= first_deal]
 
     def valuation(self) -> Valuation:
@@ -92,6 +101,11 @@ class Engine:
         )
         self.book = replace(self.book, clock=until, behind=behind, positions=seen)
 
+    def _book_nights(self, nights: int) -> None:
+        digits = self.book.money_digits
+        held = (swaps.with_nights(one, nights, one.rate, digits) for one in self.book.positions)
+        self.book = replace(self.book, positions=tuple(held))
+
     def _play(self, step: Step) -> None:
         for position in self.book.positions:
             if position.symbol != step.symbol:
@@ -114,31 +128,16 @@ class Engine:
 
     # Orders
 
-    def open(
-        self,
-        symbol: str,
-        direction: int,
-        volume_cents: int,
-        *,
-        decided_at: float,
-        client_order_id: str = "",
-        label: str = "",
-        comment: str = "",
-        stop_loss: float | None = None,
-        take_profit: float | None = None,
-    ) -> Fill | Refusal:
-        """A market order. On a netted account it merges with, reduces or flips the symbol's position.
+    def open(self, order: Order) -> Fill | Refusal:
+        """Carry out an order. On a netted account it merges with, reduces or flips the symbol's position.
 
-        ``direction`` is 1 or -1, ``decided_at`` the instant (Unix seconds) whose next open fills it; stops are
-        absolute prices. A refusal changes nothing.
+        A refusal changes nothing.
         """
         before = self.book
         try:
-            found = self._enter(
-                symbol, direction, volume_cents, decided_at, client_order_id, label, comment, stop_loss, take_profit
-            )
+            found = self._enter(order)
         except OracleBatchError as error:
-            self.problems[symbol] = str(error)
+            self.problems[order.symbol] = str(error)
             found = Refusal("BAD_DATA", str(error))
         if isinstance(found, Refusal):
             self.book = before
@@ -160,6 +159,9 @@ class Engine:
         partial = volume_cents != position.volume_cents
         if volume_cents > position.volume_cents or (partial and not fills.volume_fits(position.contract, volume_cents)):
             return Refusal("TRADING_BAD_VOLUME", f"{volume_cents} of {position.volume_cents} hundredths of a unit")
+        refusal = self._closed(position.symbol)
+        if refusal is not None:
+            return refusal
         try:
             mark = self.pricing.fill_mark(position.symbol, decided_at)
         except OracleBatchError as error:
@@ -172,8 +174,14 @@ class Engine:
         deal = self._close_at(position, volume_cents, price, reason, decided_at, order)
         return Fill(deal.order_id, position_id, price, position.contract.slippage, (deal,))
 
-    def amend(self, position_id: int, stop_loss: float | None, take_profit: float | None) -> Refusal | None:
-        """Set or clear (None) both absolute protection prices of a position."""
+    def amend(
+        self,
+        position_id: int,
+        stop_loss: float | None,
+        take_profit: float | None,
+        stop_trigger: StopTrigger = "trade",
+    ) -> Refusal | None:
+        """Set or clear (None) both absolute protection prices of a position, and what triggers the stop."""
         position = self.book.position(position_id)
         if position is None:
             return Refusal("POSITION_NOT_FOUND", f"no open position {position_id}")
@@ -183,83 +191,75 @@ class Engine:
             return Refusal("BAD_DATA", str(error))
         if mark is None:
             return Refusal("NO_QUOTES", f"{position.symbol} has no price")
-        exit_price = fills.exit_quote(position.contract, position.direction, mark.bid)
-        if not protection.fits(position.direction, exit_price, stop_loss, take_profit):
-            return Refusal("TRADING_BAD_STOPS", f"stop {stop_loss}, target {take_profit} at {exit_price}")
-        self.book = with_position(self.book, replace(position, stop_loss=stop_loss, take_profit=take_profit))
-        return None
+        refusal = protection_refusal(position.contract, position.direction, mark.bid, stop_loss, take_profit)
+        if refusal is None:
+            protected = replace(position, stop_loss=stop_loss, take_profit=take_profit, stop_trigger=stop_trigger)
+            self.book = with_position(self.book, protected)
+        return refusal
 
-    def _enter(
-        self,
-        symbol: str,
-        direction: int,
-        volume_cents: int,
-        decided_at: float,
-        client_order_id: str,
-        label: str,
-        comment: str,
-        stop_loss: float | None,
-        take_profit: float | None,
-    ) -> Fill | Refusal:
+    def _closed(self, symbol: str) -> Refusal | None:
+        at = self.book.clock
+        return None if self.pricing.is_open(symbol, at) else Refusal("MARKET_CLOSED", f"{symbol} at {at:.0f}")
+
+    def _enter(self, order: Order) -> Fill | Refusal:
+        symbol, direction, volume_cents, at = order.symbol, order.direction, order.volume_cents, order.decided_at
         contract = self.pricing.contract(symbol)
         if contract is None:
             return Refusal("SYMBOL_NOT_FOUND", f"{symbol} is in no contract source")
-        if not fills.volume_fits(contract, volume_cents):
-            spec = contract.spec
-            limits = f"{spec.min_volume_cents} to {spec.max_volume_cents} by {spec.step_volume_cents}"
-            return Refusal("TRADING_BAD_VOLUME", f"{volume_cents} hundredths of a unit is not within {limits}")
-        mark = self.pricing.fill_mark(symbol, decided_at)
-        if mark is None:
-            return Refusal("NO_QUOTES", f"{symbol} has no price at {decided_at:.0f}")
+        refusal = self._closed(symbol) or volume_refusal(order, contract)
+        if refusal is not None:
+            return refusal
+        mark, quoted = self.pricing.fill_mark(symbol, at), self._tape.last(symbol, at)
+        if mark is None or (quoted is None and order.max_slippage_points):
+            return Refusal("NO_QUOTES", f"{symbol} has no price at {at:.0f}")
         price = fills.deal_price(contract, direction, mark.bid)
-        exit_price = fills.exit_quote(contract, direction, mark.bid)
-        if not protection.fits(direction, exit_price, stop_loss, take_profit):
-            return Refusal("TRADING_BAD_STOPS", f"stop {stop_loss}, target {take_profit} at {exit_price}")
+        protection_found = protection_prices(order, contract, price)
+        if isinstance(protection_found, Refusal):
+            return protection_found
+        stop_loss, take_profit = protection_found
+        refusal = range_refusal(order, contract, price, (quoted or mark).bid) or protection_refusal(
+            contract, direction, mark.bid, stop_loss, take_profit
+        )
+        if refusal is not None:
+            return refusal
 
-        order = (self._next_order(), client_order_id)
+        placed = (self._next_order(), order.client_order_id)
         old = None if self.book.hedged else next((p for p in self.book.positions if p.symbol == symbol), None)
         deals: tuple[BookedDeal, ...] = ()
         if old is not None and old.direction != direction:
             reduced = min(volume_cents, old.volume_cents)
-            deals = (self._close_at(old, reduced, price, "order", decided_at, order),)
+            deals = (self._close_at(old, reduced, price, "order", at, placed),)
             volume_cents -= reduced
             if volume_cents == 0:
-                return Fill(order[0], old.position_id, price, contract.slippage, deals)
+                return Fill(placed[0], old.position_id, price, contract.slippage, deals)
             old = None
-        fresh = self._position(contract, direction, volume_cents, price, mark.bid, decided_at)
-        free = self.valuation().equity - self.book.margin_used
-        if fresh.margin + fresh.commission > free:
-            return Refusal("NOT_ENOUGH_MONEY", f"needs {fresh.margin + fresh.commission}, free are {free} minor units")
-        fresh = replace(fresh, label=label, comment=comment, stop_loss=stop_loss, take_profit=take_profit)
-        position = fresh if old is None else fills.merged(old, fresh)
-        ids = OrderIds(order[0], self.book.next_deal_id, client_order_id, self.book.clock)
-        rate = self.pricing.rates.profit_rate(contract, decided_at)
-        deal = fills.opening(position, volume_cents, price, fresh.commission, rate, ids)
-        next_position = max(self.book.next_position_id, position.position_id + 1)
-        self.book = with_deal(with_position(replace(self.book, next_position_id=next_position), position), deal)
-        return Fill(order[0], position.position_id, price, contract.slippage, (*deals, deal))
-
-    def _position(
-        self, contract: Contract, direction: int, volume_cents: int, price: float, bid: float, at: float
-    ) -> OpenPosition:
-        book, rates = self.book, self.pricing.rates
-        unit = rates.margin_rate(contract, price, at).value
-        return OpenPosition(
+        book, rate = self.book, self.pricing.rates.profit_rate(contract, at)
+        fresh = OpenPosition(
             position_id=book.next_position_id,
             contract=contract,
             direction=direction,
             volume_cents=volume_cents,
             entry_price=price,
             opened_at=book.clock,
-            label="",
-            comment="",
-            stop_loss=None,
-            take_profit=None,
-            margin=fills.margin_minor(volume_cents, unit, book.leverage, book.money_digits),
+            label=order.label,
+            comment=order.comment,
+            stop_loss=stop_loss,
+            take_profit=take_profit,
+            margin=self.pricing.margin(contract, volume_cents, price, at, book.leverage, book.money_digits),
             commission=fills.round_turn_minor(contract, volume_cents, book.money_digits, half=True),
-            mark=bid,
-            rate=rates.profit_rate(contract, at).value,
+            mark=mark.bid,
+            rate=rate.value,
+            stop_trigger=order.stop_trigger,
         )
+        free = self.valuation().equity - book.margin_used
+        if fresh.margin + fresh.commission > free:
+            return Refusal("NOT_ENOUGH_MONEY", f"needs {fresh.margin + fresh.commission}, free are {free} minor units")
+        position = fresh if old is None else fills.merged(old, fresh)
+        ids = OrderIds(placed[0], book.next_deal_id, order.client_order_id, book.clock)
+        deal = fills.opening(position, volume_cents, price, fresh.commission, rate, ids)
+        next_position = max(book.next_position_id, position.position_id + 1)
+        self.book = with_deal(with_position(replace(book, next_position_id=next_position), position), deal)
+        return Fill(placed[0], position.position_id, price, contract.slippage, (*deals, deal))
 
     def _close_at(
         self,

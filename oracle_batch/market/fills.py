@@ -21,12 +21,18 @@ RefusalCode = Literal[
     "SYMBOL_NOT_FOUND",
     "TRADING_BAD_VOLUME",
     "TRADING_BAD_STOPS",
+    "PROTECTION_IS_TOO_CLOSE_TO_MARKET",
+    "ORDER_CANCELLED",
+    "MARKET_CLOSED",
     "NOT_ENOUGH_MONEY",
     "NO_QUOTES",
     "POSITION_NOT_FOUND",
     "BAD_DATA",
 ]
-"""Spotware's words where it has one; BAD_DATA is ours: a bar or a setting that this symbol needs is wrong."""
+"""Spotware's words where it has one; BAD_DATA is ours: a bar or a setting that this symbol needs is wrong.
+
+ORDER_CANCELLED is its execution type for a market-range order that did not fill within its range: no error has a word
+for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,7 @@ def closing(
     round turn costs its commission to the cent however its halves round.
     """
     paid = share_minor(position.commission, volume_cents, position.volume_cents)
+    swap = share_minor(position.swap, volume_cents, position.volume_cents)
     deal = BookedDeal(
         deal_id=ids.deal_id,
         order_id=ids.order_id,
@@ -128,6 +135,7 @@ def closing(
         commission=max(0, round_turn_minor(position.contract, volume_cents, money_digits) - paid),
         rate=rate.value,
         rate_source=rate.source,
+        swap=swap,
     )
     left = position.volume_cents - volume_cents
     if left == 0:
@@ -136,6 +144,7 @@ def closing(
         position,
         volume_cents=left,
         commission=position.commission - paid,
+        swap=position.swap - swap,
         margin=position.margin - share_minor(position.margin, volume_cents, position.volume_cents),
     )
 
@@ -167,7 +176,7 @@ def opening(
 def merged(old: OpenPosition, new: OpenPosition) -> OpenPosition:
     """A netted position after more of the same: the entry price is the average by volume, the newer terms stand.
 
-    Label, comment and stops stay the older one's, as its id does; stops that the addition brings replace them.
+    Label, comment and stops stay the older one's, as its id and swap do; stops that the addition brings replace them.
     """
     volume = old.volume_cents + new.volume_cents
     average = (exact(old.entry_price) * old.volume_cents + exact(new.entry_price) * new.volume_cents) / volume
@@ -179,6 +188,7 @@ def merged(old: OpenPosition, new: OpenPosition) -> OpenPosition:
         margin=old.margin + new.margin,
         commission=old.commission + new.commission,
         stop_loss=old.stop_loss if new.stop_loss is None else new.stop_loss,
+        stop_trigger=old.stop_trigger if new.stop_loss is None else new.stop_trigger,
         take_profit=old.take_profit if new.take_profit is None else new.take_profit,
         mark=new.mark,
         rate=new.rate,

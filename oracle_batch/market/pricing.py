@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from oracle_batch.broker.base import Quote
 from oracle_batch.errors import OracleBatchError
+from oracle_batch.hands.protection import Terms
 from oracle_batch.market import fills
 from oracle_batch.market.book import Book, OpenPosition
 from oracle_batch.market.rates import Rate, Rates
@@ -19,7 +20,7 @@ RATE_RESERVE = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Valuation:
-    """Floating profit by position id, and the equity: balance plus their sum. Minor units."""
+    """Floating profit by position id, swap included, and the equity: balance plus their sum. Minor units."""
 
     floating: dict[int, int]
     equity: int
@@ -38,6 +39,37 @@ class Pricing:
         """See ``Contracts.find``."""
         return self._contracts.find(symbol)
 
+    def is_open(self, symbol: str, at: float) -> bool:
+        """Whether the symbol's schedule lets it trade; without one it always may."""
+        schedule = self._contracts.schedule(symbol)
+        return schedule is None or schedule.is_open(at)
+
+    def margin(
+        self, contract: Contract, volume_cents: int, price: float, at: float, leverage: float, money_digits: int
+    ) -> int:
+        """Margin of a volume at a price, in minor units."""
+        unit = self.rates.margin_rate(contract, price, at).value
+        return fills.margin_minor(volume_cents, unit, leverage, money_digits)
+
+    def terms(self, symbol: str, at: float) -> Terms | None:
+        """What the symbol costs at an instant, None when nobody knows it.
+
+        Raises:
+            BarError, ConfigError, DataError: a cost or the conversion rate is not known or wrong.
+        """
+        contract = self._contracts.find(symbol)
+        if contract is None:
+            return None
+        return Terms(
+            contract.spec,
+            self.rates.profit_rate(contract, at).value,
+            contract.spread,
+            contract.slippage,
+            contract.commission_per_lot,
+            contract.min_stop,
+            contract.min_target,
+        )
+
     def quote(self, symbol: str, at: float) -> Quote | None:
         """Bid and ask at an instant, None when the symbol or its price is unknown.
 
@@ -55,7 +87,7 @@ class Pricing:
         return self._tape.next_open(symbol, decided_at) or self._tape.last(symbol, decided_at)
 
     def valuation(self, book: Book, at: float, *, by_marks: bool = False) -> Valuation:
-        """Every position at its exit quote, gross, each rounded by itself.
+        """Every position at its exit quote, gross but with its swap, each rounded by itself.
 
         A price or rate that cannot be read is named in ``problems``, and the last one seen stands, as a broker's last
         quote does when its source falls silent. ``by_marks`` values at the positions' own marks.
@@ -70,9 +102,10 @@ class Pricing:
         return Valuation(floating, book.balance + sum(floating.values()))
 
     def floating(self, position: OpenPosition, bid: float, at: float, money_digits: int) -> int:
-        """Gross profit of a position in minor units if it were closed at this bid."""
+        """What a position would bring in minor units at this bid: gross profit and swap."""
         price = fills.exit_quote(position.contract, position.direction, bid)
-        return fills.profit_minor(position, price, position.volume_cents, self.rate(position, at).value, money_digits)
+        rate = self.rate(position, at).value
+        return fills.profit_minor(position, price, position.volume_cents, rate, money_digits) + position.swap
 
     def rate(self, position: OpenPosition, at: float) -> Rate:
         """The conversion rate of a position's profit; the last one seen when none can be read."""

@@ -9,18 +9,35 @@ from typing import Any, Final
 import msgspec
 
 from oracle_batch.errors import ConfigError
+from oracle_batch.hands.calendar import Schedule
+from oracle_batch.market.schedules import parse_schedule
 
 _LIMITS: Final = {
     "digits": (0.0, 8.0),
     **dict.fromkeys(("spread_points", "slippage_points", "commission_per_lot"), (0.0, 1e9)),
+    **dict.fromkeys(("min_stop_points", "min_target_points"), (0.0, 1e9)),
+    **dict.fromkeys(("swap_long_points", "swap_short_points"), (-1e9, 1e9)),
     **dict.fromkeys(("lot_size", "min_lots", "step_lots", "max_lots"), (1e-9, 1e12)),
 }
+
+
+class ScheduleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Market hours, as ``schedules.parse_schedule`` reads them."""
+
+    zone: str
+    sessions: tuple[str, ...]
+    holidays: tuple[str, ...] = ()
+
+    def schedule(self) -> Schedule:
+        return parse_schedule(self.zone, self.sessions, self.holidays)
 
 
 class SymbolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One entry of ``config/symbols.json``; a key that is left out comes from the next source.
 
-    Lot sizes in units, points of 10^-digits, commission in the account currency per lot and round turn.
+    Lot sizes in units, points of 10^-digits, commission in the account currency per lot and round turn. Protection lies
+    at least ``min_…_points`` from the market; a night adds ``swap_…_points`` to a position's result (negative: a cost).
+    Without a schedule the market is taken to be open, and its breaks are unknown.
     """
 
     digits: int | None = None
@@ -33,6 +50,11 @@ class SymbolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spread_points: float | None = None
     slippage_points: float | None = None
     commission_per_lot: float | None = None
+    min_stop_points: float = 0.0
+    min_target_points: float = 0.0
+    swap_long_points: float = 0.0
+    swap_short_points: float = 0.0
+    schedule: ScheduleSettings | None = None
 
 
 def load_settings(path: Path) -> dict[str, SymbolSettings]:
@@ -75,4 +97,9 @@ def _entry(symbol: str, raw: Any, path: Path) -> SymbolSettings:
     for key in ("base", "quote"):
         if getattr(entry, key) == "":
             raise ConfigError("is empty", file=path, field=f"{symbol}.{key}", fix="name the asset")
+    try:
+        if entry.schedule is not None:
+            entry.schedule.schedule()
+    except ValueError as error:
+        raise ConfigError(str(error), file=path, field=f"{symbol}.schedule", fix="correct it") from error
     return entry

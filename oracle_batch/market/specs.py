@@ -15,6 +15,7 @@ from pathlib import Path
 from oracle_batch.broker.base import SymbolSpec
 from oracle_batch.bundle.model import Model
 from oracle_batch.errors import ConfigError
+from oracle_batch.hands.calendar import Schedule
 from oracle_batch.market.spec_file import SymbolSettings
 from oracle_batch.market.spec_table import MAX_LOTS, MIN_LOTS, STEP_LOTS, Terms, shipped
 
@@ -24,8 +25,10 @@ class Contract:
     """Everything that trading one symbol needs.
 
     ``spread`` and ``slippage`` are price distances, ``commission_per_lot`` account currency per lot and round turn,
-    ``source`` says where the terms came from. ``bundle_rate`` is account currency per unit of the quote asset as the
-    bundle's ``pip_value`` implies it; None when no bundle counts in this contract's digits.
+    ``min_stop`` and ``min_target`` the least distances of protection from the market, ``swap_long`` and ``swap_short``
+    what a night makes per unit (negative: costs), as price distances; ``source`` says where the terms came from.
+    ``bundle_rate`` is account currency per unit of the quote asset as the bundle's ``pip_value`` implies it; None when
+    no bundle counts in this contract's digits.
     """
 
     spec: SymbolSpec
@@ -34,6 +37,14 @@ class Contract:
     commission_per_lot: float
     source: str
     bundle_rate: float | None
+    min_stop: float = 0.0
+    min_target: float = 0.0
+    swap_long: float = 0.0
+    swap_short: float = 0.0
+
+    def swap(self, direction: int) -> float:
+        """What a night makes, as a price distance; negative: it costs."""
+        return self.swap_long if direction > 0 else self.swap_short
 
 
 class Contracts:
@@ -52,6 +63,7 @@ class Contracts:
         for model in sorted(models, key=lambda model: model.model_id):
             self._models.setdefault(model.broker_symbol, model)
         self._known: dict[str, Contract] = {}
+        self._schedules: dict[str, Schedule | None] = {}
 
     def find(self, symbol: str) -> Contract | None:
         """The contract, None when no source knows the symbol.
@@ -65,6 +77,13 @@ class Contracts:
                 return None
             self._known[symbol] = self._build(symbol, terms, source)
         return self._known[symbol]
+
+    def schedule(self, symbol: str) -> Schedule | None:
+        """When the symbol's market is open, None where nobody says."""
+        if symbol not in self._schedules:
+            given = self._settings.get(symbol, SymbolSettings()).schedule
+            self._schedules[symbol] = given.schedule() if given is not None else None
+        return self._schedules[symbol]
 
     def _terms(self, symbol: str) -> tuple[Terms | None, str]:
         given, model = self._settings.get(symbol, SymbolSettings()), self._models.get(symbol)
@@ -106,6 +125,15 @@ class Contracts:
             self._cost(symbol, "commission_per_lot", 1.0, 1.0),
             source,
             _bundle_rate(spec, model),
+            *(
+                _product(points, own_point)
+                for points in (
+                    given.min_stop_points,
+                    given.min_target_points,
+                    given.swap_long_points,
+                    given.swap_short_points,
+                )
+            ),
         )
 
     def _cents(self, symbol: str, key: str, lots: float | None, default: float, lot: int, source: str) -> int:

@@ -92,12 +92,7 @@ class Journal:
 
     def _names(self) -> list[str]:
         refuse_unsafe_folders([self.folder])
-        try:
-            found = sorted(path.name for path in self.folder.iterdir() if _MONTH_FILE.fullmatch(path.name))
-        except FileNotFoundError:
-            found = []
-        except OSError as error:
-            raise state_error(error, self.folder, "list") from error
+        found = month_names(self.folder)
         self._newest = found[-1] if found else None
         return found
 
@@ -191,6 +186,20 @@ class Journal:
         number = appending.read_between(path, 0, start).count(b"\n") + 1
         fix = "look at this line; restore the file from a backup, or update oracle-batch if it wrote it"
         return StateError(f"line {number}: {why}", file=path, fix=fix)
+
+
+def month_names(folder: Path) -> list[str]:
+    """The month files of a journal's folder, oldest first.
+
+    Raises:
+        StateError: the folder cannot be listed.
+    """
+    try:
+        return sorted(path.name for path in folder.iterdir() if _MONTH_FILE.fullmatch(path.name))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise state_error(error, folder, "list") from error
 
 
 def _is_torn(line: bytes) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from oracle_batch.broker.base import Ack, AckStatus, CloseIntent, CloseReason, Deal, OpenIntent
+from oracle_batch.broker.base import Ack, AckStatus, AmendIntent, CloseIntent, CloseReason, Deal, OpenIntent
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -47,10 +47,14 @@ class AckRecord(_Record, frozen=True):
 
 
 class Fill(_Record, frozen=True):
-    """One deal of a model."""
+    """One deal of a model. ``slippage`` and ``spread`` are price distances: what was paid beyond the quote that it was
+    decided on, and how wide that was; None where not known.
+    """
 
     model: str
     deal: Deal
+    slippage: float | None = None
+    spread: float | None = None
 
 
 class Close(_Record, frozen=True):
@@ -62,6 +66,7 @@ class Close(_Record, frozen=True):
     commission: float
     reason: CloseReason
     wire: str
+    swap: float = 0.0
 
 
 class Event(_Record, frozen=True):
@@ -72,12 +77,13 @@ class Event(_Record, frozen=True):
     detail: dict[str, Any] = {}
 
 
-Record = Signal | OpenIntent | CloseIntent | AckRecord | Fill | Close | Event
+Record = Signal | OpenIntent | CloseIntent | AmendIntent | AckRecord | Fill | Close | Event
 
 KINDS: Final[dict[tuple[str, str | None], type[Record]]] = {
     ("signal", None): Signal,
     ("intent", "open"): OpenIntent,
     ("intent", "close"): CloseIntent,
+    ("intent", "amend"): AmendIntent,
     ("ack", None): AckRecord,
     ("fill", None): Fill,
     ("close", None): Close,

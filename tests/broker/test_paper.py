@@ -14,7 +14,7 @@ import pytest
 
 from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.broker import paper_account
-from oracle_batch.broker.base import Broker, CloseIntent, Intent, OpenIntent
+from oracle_batch.broker.base import AmendIntent, Broker, CloseIntent, Intent, OpenIntent, StopTrigger
 from oracle_batch.broker.paper import PaperBroker
 from oracle_batch.clock import FrozenClock
 from oracle_batch.config.settings import PaperSettings
@@ -81,6 +81,12 @@ def opening(
 
 def closing(position_id: int, volume: int = FX_LOT // 10, decided_at: float = T0 + M15) -> CloseIntent:
     return CloseIntent(f"close-{position_id}", "EURUSD_M15", "EURUSD", position_id, volume, decided_at)
+
+
+def amending(
+    position_id: int, stop: float | None, target: float | None = None, trigger: StopTrigger = "trade"
+) -> AmendIntent:
+    return AmendIntent(f"am-{position_id}", "EURUSD_M15", position_id, "EURUSD", stop, target, T0 + M15, trigger)
 
 
 def let(_: OpenIntent) -> None:
@@ -204,8 +210,9 @@ def test_what_the_market_did_between_two_runs_is_booked_when_the_next_one_connec
     broker = desk.session()
     (ack,) = run(broker.execute([opening()], let))
     assert ack.position_id is not None
-    assert run(broker.amend(ack.position_id, 1.2, None)) == "TRADING_BAD_STOPS"
-    assert run(broker.amend(ack.position_id, 1.06, None)) is None
+    refused, done = run(broker.execute([amending(ack.position_id, 1.2), amending(ack.position_id, 1.06)], let))
+    assert (refused.status, refused.reason, refused.position_id) == ("FAIL", "TRADING_BAD_STOPS", ack.position_id)
+    assert (done.status, done.reason, done.position_id) == ("OK", None, ack.position_id)
     desk.clock.instant = T0 + 3 * M15
     desk.session()
     assert desk.saved()["deals"][-1]["reason"] == "stop_loss"
@@ -220,7 +227,7 @@ def test_an_armed_session_sees_the_stop_that_fires_while_it_waits(tmp_path: Path
     broker = desk.session()
     (ack,) = run(broker.execute([opening()], let))
     assert ack.position_id is not None
-    run(broker.amend(ack.position_id, 1.06, None))
+    run(broker.execute([amending(ack.position_id, 1.06)], let))
     assert len(run(broker.positions())) == 1
     desk.clock.instant = T0 + 2 * M15 + 1
     (late,) = run(broker.execute([closing(ack.position_id, decided_at=T0 + 2 * M15)], let))
@@ -308,7 +315,7 @@ def test_the_leverage_set_now_counts_and_the_balance_set_first(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": 2}, "schema: written by a newer version (schema 2, this version knows 1) (update oracle-batch)"),
+        ({"schema": 3}, "schema: written by a newer version (schema 3, this version knows 2) (update oracle-batch)"),
         ({"schema": 0}, "schema: schema 0 is not known"),
         ({"schema": "1"}, "schema: expected `int`, got `str`"),
         ({"account": "other"}, "account: is the account 'other', not 'paper'"),
@@ -357,7 +364,7 @@ def test_the_file_keeps_the_newest_deals_and_the_totals_of_the_rest(
         run(broker.execute([closing(ack.position_id)], let))
     saved = desk.saved()
     assert [deal["deal_id"] for deal in saved["deals"]] == list(range(15, 25))
-    assert saved["forgotten"] == {"deals": 14, "profit": 7 * -110, "commission": 7 * 70}
+    assert saved["forgotten"] == {"deals": 14, "profit": 7 * -110, "commission": 7 * 70, "swap": 0}
     assert run(desk.session().account()).balance == 10_000 - 12 * 1.80
 
 

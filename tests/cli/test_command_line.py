@@ -14,6 +14,7 @@ import pytest
 
 from oracle_batch import __version__
 from oracle_batch.cli import hoist
+from oracle_batch.lean import LEAN
 from tests.cli.conftest import LATER, MODEL, Cli, child
 
 WRONG = [
@@ -161,6 +162,14 @@ def test_an_interrupted_demo_leaves_nothing_behind(number: int, code: int, tmp_p
     assert "Traceback" not in err
     assert ("interrupted" in err) is (number == signal.SIGINT)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_starts_lean() -> None:
+    """NumPy and Arrow read these when they are imported, which commands do later."""
+    program = "import os; from oracle_batch.cli import run; run(['--version']); print(dict(os.environ))"
+    bare = {name: value for name, value in os.environ.items() if name not in LEAN}
+    ran = subprocess.run([sys.executable, "-c", program], env=bare, capture_output=True, text=True, check=True)
+    assert all(f"'{name}': '{value}'" in ran.stdout for name, value in LEAN.items())
 
 
 def test_a_command_ends_without_taking_the_interpreter_apart() -> None:

@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 from oracle_batch import scheduler
 from oracle_batch.errors import ConfigError
-from oracle_batch.scheduler import BarClose, next_fire, run_child, tick_command, timeframes_in
+from oracle_batch.scheduler import (
+    BarClose,
+    BetweenBars,
+    child_command,
+    next_fire,
+    run_child,
+    run_guard,
+    tick_command,
+    timeframes_in,
+)
 from oracle_batch.types import TIMEFRAME_SECONDS
 from tests.cli.conftest import ROOT, Cli
 
@@ -142,6 +151,58 @@ def test_a_tick_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     assert run_child([sys.executable, "-c", "import time; time.sleep(60)"]) < 0
     assert time.monotonic() - began < 10
     assert "was ended after" in caplog.text
+
+
+# guards in between
+
+
+def test_a_guard_is_woken_each_minute_half_a_minute_from_the_bar_closes() -> None:
+    trigger = BetweenBars()
+    fires = [trigger.get_next_fire_time(None, at("07:59:00"))]
+    for _ in range(3):
+        fires.append(trigger.get_next_fire_time(fires[-1], fires[-1]))
+    assert [f"{one:%H:%M:%S}" for one in fires] == ["07:59:31", "08:00:31", "08:01:31", "08:02:31"]
+    assert trigger.get_next_fire_time(at("08:00:31"), at("08:07:31.5")) == at("08:08:31"), "what is past is skipped"
+
+
+@given(SOME, st.integers(0, 60_000_000))
+def test_no_tick_is_due_while_a_guard_starts(timeframes: set[str], minute: int) -> None:
+    start = 60 * minute + scheduler.GUARD_SECOND
+    assert next_fire(timeframes, start) - start >= scheduler.GUARD_CLEARANCE_S + 20
+
+
+@pytest.mark.parametrize(("until_tick", "runs"), [(3.0, False), (60.0, True)])
+def test_no_guard_starts_when_a_tick_is_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until_tick: float, runs: bool
+) -> None:
+    trigger = BarClose(models(tmp_path, "EURUSD_M15"))
+    monkeypatch.setattr(scheduler, "next_fire", lambda timeframes, after: after + until_tick)
+    note = tmp_path / "ran"
+    code = run_guard([sys.executable, "-c", f"open({str(note)!r}, 'w')"], trigger)
+    assert (code, note.exists()) == ((0, True) if runs else (None, False))
+
+
+def test_a_guard_that_hangs_is_ended_before_the_next_tick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    trigger = BarClose(models(tmp_path, "EURUSD_M15"))
+    monkeypatch.setattr(scheduler, "next_fire", lambda timeframes, after: after + scheduler.GUARD_CLEARANCE_S + 0.3)
+    began = time.monotonic()
+    assert run_guard([sys.executable, "-c", "import time; time.sleep(60)"], trigger) == -9
+    assert time.monotonic() - began < 10
+    assert "the guard was ended after" in caplog.text
+
+
+def test_a_guard_that_finds_the_lock_held_is_nothing_to_tell(caplog: pytest.LogCaptureFixture) -> None:
+    assert run_child([sys.executable, "-c", "raise SystemExit(75)"], what="guard") == 75
+    assert caplog.records == []
+
+
+def test_a_real_guard_in_a_child(warm: Cli) -> None:
+    assert run_child(child_command(warm.home, ["--log-level", "error"], "guard"), what="guard") == 0
+
+
+# the resident
 
 
 def resident(home: Path, program: str, *options: str) -> subprocess.Popen[str]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from oracle_batch.status import age
 from tests.cli.conftest import LATER, MODEL, TICKS, Cli, snapshot
 
 KEYS = {"now", "paused", "last_run", "accounts", "problems"}
-ACCOUNT_KEYS = {"balance", "currency", "problem", "models"}
+ACCOUNT_KEYS = {"balance", "currency", "problem", "risk", "models"}
 MODEL_KEYS = {
     "bar_time", "bars_behind", "enabled", "desired", "real", "in_sync", "waiting", "virtual_floating_pnl",
     "virtual_realized_pnl", "position_id", "entry_price", "pending_close", "consecutive_losses", "decisions_revised",
@@ -46,7 +44,7 @@ def test_json_is_stable(traded: Cli) -> None:
     account = found["accounts"]["paper"]
     model = account["models"][MODEL]
     assert (set(found), set(account), set(model)) == (KEYS, ACCOUNT_KEYS, MODEL_KEYS)
-    assert set(model["last"]) == {"bar_time", "signal", "decision", "ack", "reason", "error"}
+    assert set(model["last"]) == {"bar_time", "signal", "decision", "ack", "reason", "error", "numbers"}
     assert model["desired"] == model["real"]
     assert (model["in_sync"], model["enabled"], model["bars_behind"]) == (True, True, 0)
     assert model["position_id"] > 0
@@ -82,13 +80,6 @@ def test_a_missed_entry_is_waited_out(warm: Cli) -> None:
     assert "PAUSED: no new entries" in ran.out
     assert "missed" in row(ran.out)
     assert "PAUSED" in row(ran.out)
-
-
-def test_settings_without_effect_are_told(traded: Cli) -> None:
-    path = traded.home / "config" / "executor_symbols.json"
-    path.write_text(json.dumps({"EURUSD": {"enabled": True, "sl_usd": 10, "trailing_usd": 5}}), encoding="utf-8")
-    out = traded("status").out
-    assert "! EURUSD: set but not in effect in this release: sl_usd, max_spread_pips, trailing_usd" in out
 
 
 @pytest.mark.parametrize(

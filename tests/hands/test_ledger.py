@@ -9,9 +9,14 @@ from msgspec.structs import replace as with_
 
 from oracle_batch.broker.base import Ack, CloseCause, CloseIntent, CloseReason, Deal, OpenIntent, Position
 from oracle_batch.hands import ledger
+from oracle_batch.hands.account_risk import AccountRisk, reset, with_end
+from oracle_batch.hands.anchors import AccountMoney, paused, start
 from oracle_batch.hands.books import HeldPosition, ModelBooks, PendingClose, Waiting
+from oracle_batch.hands.limit_rules import own_rules
 from oracle_batch.hands.outcome import answer, conclude
 from oracle_batch.hands.plan import ModelPlan
+from oracle_batch.hands.trade_log import ClosedTrade, Streak, TradeLog
+from oracle_batch.hands.watch import Upkeep, Watch
 
 MODEL = "EURUSD_M15"
 HELD = HeldPosition(7, 1, 2, 300_000, 1.1, 900.0)
@@ -50,9 +55,32 @@ def test_an_unknown_outcome_changes_nothing() -> None:
 
 @pytest.mark.parametrize(("profit", "losses"), [(5.0, 0), (0.05, 3), (-5.0, 3)])
 def test_losses_in_a_row_are_counted_net_of_commission(profit: float, losses: int) -> None:
-    ack = replace(DONE, deals=(deal(closing=True, profit=profit),))
-    books = ledger.after_ack(ModelBooks(position=HELD, consecutive_losses=2), CLOSE, ack)
-    assert (books.position, books.consecutive_losses) == (None, losses)
+    two = AccountRisk(trades=TradeLog(models={MODEL: Streak(2, 900.0)}))
+    end = ledger.ended(7, [deal(closing=True, profit=profit)])
+    after = with_end(two, MODEL, "EURUSD", end, 2000.0, 86400.0)
+    assert after.trades.streak(MODEL).losses == losses
+    assert [(one.time, one.net) for one in after.trades.trades] == [(1801.0, end.net)]
+
+
+def test_an_end_without_deals_is_remembered_as_of_now() -> None:
+    after = with_end(AccountRisk(), MODEL, "EURUSD", ledger.ended(7, []), 2000.0, 86400.0)
+    assert after.trades.trades[0] == ClosedTrade(MODEL, "EURUSD", 2000.0, 0, "manual")
+
+
+def test_a_position_that_is_gone_takes_its_watch_along() -> None:
+    watched = ModelBooks(position=HELD, watch=Watch(7, 1.09, None, 1.1, False, Upkeep()))
+    assert ledger.after_ack(watched, CLOSE, DONE).watch is None
+    assert ledger.after_end(watched, ledger.ended(7, [])).watch is None
+
+
+def test_the_operators_reset_forgives_the_streaks_and_keeps_the_anchors() -> None:
+    rules = own_rules(4.0, 8.0)
+    anchors = paused(start(rules, 0.0, AccountMoney(1000, 1000, 2), 1000)[0], "maximum", rules, 0.0)
+    risk = AccountRisk(anchors=anchors, trades=TradeLog(account=Streak(9, 1.0)), target_reached=5.0)
+    after = reset(risk)
+    assert after.anchors is not None
+    assert (after.anchors.pause, after.anchors.day_balance) == (None, 1000)
+    assert (after.trades.account.losses, after.target_reached) == (0, None)
 
 
 @pytest.mark.parametrize(("cause", "waiting"), [("signal", None), ("emergency", "emergency"), ("operator", "operator")])
@@ -96,7 +124,7 @@ def test_a_refused_close_is_pending_since_the_first_refusal() -> None:
 def test_an_end_without_us_has_a_cause(reason: CloseReason, cause: str) -> None:
     result = ledger.ended(7, [deal(closing=True, reason=reason, profit=-1.0), deal(8, closing=True, profit=99.0)])
     books = ledger.after_end(ModelBooks(position=HELD), result)
-    assert books == ModelBooks(waiting=Waiting(cause, 1), consecutive_losses=1)  # type: ignore[arg-type]
+    assert books == ModelBooks(waiting=Waiting(cause, 1))  # type: ignore[arg-type]
     assert (result.net, result.time) == (-1.1, 1801.0)
 
 

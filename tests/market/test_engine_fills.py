@@ -6,6 +6,7 @@ import pytest
 
 from oracle_batch.market.engine import Engine
 from oracle_batch.market.fills import Fill, Refusal
+from oracle_batch.market.orders import Order
 from oracle_batch.market.spec_file import SymbolSettings
 from tests.market.build import M15, T0, bars, market
 
@@ -18,7 +19,7 @@ def bought(engine: Engine, symbol: str, volume: int, at: float = T0, **more: obj
 
 
 def entered(engine: Engine, symbol: str, direction: int, volume: int, at: float = T0, **more: object) -> Fill:
-    found = engine.open(symbol, direction, volume, decided_at=at, **more)  # type: ignore[arg-type]
+    found = engine.open(Order(symbol, direction, volume, decided_at=at, **more))  # type: ignore[arg-type]
     assert isinstance(found, Fill), found
     return found
 
@@ -168,16 +169,16 @@ def test_orders_that_the_market_does_not_take_change_nothing() -> None:
     engine = market({"EURUSD": bars([(1.1,)])}, balance=50)
     before = engine.book
     spec = FX_LOT // 100
-    assert refused(engine.open("EURUSD", 1, 0, decided_at=T0)) == "TRADING_BAD_VOLUME"
-    assert refused(engine.open("EURUSD", 1, spec - 1, decided_at=T0)) == "TRADING_BAD_VOLUME"
-    assert refused(engine.open("EURUSD", 1, spec + 1, decided_at=T0)) == "TRADING_BAD_VOLUME"
-    assert refused(engine.open("EURUSD", 1, 101 * FX_LOT, decided_at=T0)) == "TRADING_BAD_VOLUME"
-    assert refused(engine.open("NOSUCH", 1, spec, decided_at=T0)) == "SYMBOL_NOT_FOUND"
-    assert refused(engine.open("GBPUSD", 1, spec, decided_at=T0)) == "BAD_DATA"  # nobody knows its costs
-    assert refused(engine.open("EURUSD", 1, spec, decided_at=T0 - M15 * 900)) == "NO_QUOTES"
-    assert refused(engine.open("EURUSD", 1, spec, decided_at=T0, stop_loss=1.1)) == "TRADING_BAD_STOPS"
-    assert refused(engine.open("EURUSD", -1, spec, decided_at=T0, take_profit=1.2)) == "TRADING_BAD_STOPS"
-    assert refused(engine.open("EURUSD", 1, FX_LOT // 10, decided_at=T0)) == "NOT_ENOUGH_MONEY"  # 110 of 50
+    assert refused(engine.open(Order("EURUSD", 1, 0, decided_at=T0))) == "TRADING_BAD_VOLUME"
+    assert refused(engine.open(Order("EURUSD", 1, spec - 1, decided_at=T0))) == "TRADING_BAD_VOLUME"
+    assert refused(engine.open(Order("EURUSD", 1, spec + 1, decided_at=T0))) == "TRADING_BAD_VOLUME"
+    assert refused(engine.open(Order("EURUSD", 1, 101 * FX_LOT, decided_at=T0))) == "TRADING_BAD_VOLUME"
+    assert refused(engine.open(Order("NOSUCH", 1, spec, decided_at=T0))) == "SYMBOL_NOT_FOUND"
+    assert refused(engine.open(Order("GBPUSD", 1, spec, decided_at=T0))) == "BAD_DATA"  # nobody knows its costs
+    assert refused(engine.open(Order("EURUSD", 1, spec, decided_at=T0 - M15 * 900))) == "NO_QUOTES"
+    assert refused(engine.open(Order("EURUSD", 1, spec, decided_at=T0, stop_loss=1.1))) == "TRADING_BAD_STOPS"
+    assert refused(engine.open(Order("EURUSD", -1, spec, decided_at=T0, take_profit=1.2))) == "TRADING_BAD_STOPS"
+    assert refused(engine.open(Order("EURUSD", 1, FX_LOT // 10, decided_at=T0))) == "NOT_ENOUGH_MONEY"  # 110 of 50
     assert refused(engine.close(1, spec, decided_at=T0)) == "POSITION_NOT_FOUND"
     assert refused(engine.amend(1, None, None)) == "POSITION_NOT_FOUND"
     assert engine.book == before
@@ -187,8 +188,11 @@ def test_margin_of_open_positions_is_not_free_and_commission_needs_money_too() -
     series = {"EURUSD": bars([(1.1,)])}
     exactly = market(series, balance=110.35)
     bought(exactly, "EURUSD", FX_LOT // 10)
-    assert refused(exactly.open("EURUSD", 1, FX_LOT // 100, decided_at=T0)) == "NOT_ENOUGH_MONEY"
-    assert refused(market(series, balance=110.34).open("EURUSD", 1, FX_LOT // 10, decided_at=T0)) == "NOT_ENOUGH_MONEY"
+    assert refused(exactly.open(Order("EURUSD", 1, FX_LOT // 100, decided_at=T0))) == "NOT_ENOUGH_MONEY"
+    assert (
+        refused(market(series, balance=110.34).open(Order("EURUSD", 1, FX_LOT // 10, decided_at=T0)))
+        == "NOT_ENOUGH_MONEY"
+    )
 
 
 def test_a_client_order_id_may_come_twice() -> None:

@@ -13,6 +13,7 @@ from oracle_batch.market.book import BookedDeal
 from oracle_batch.market.engine import Engine
 from oracle_batch.market.feed import Feed
 from oracle_batch.market.fills import Fill
+from oracle_batch.market.orders import Order
 from oracle_batch.market.specs import Contracts
 from oracle_batch.market.tape import Tape, path_of
 from tests.market.build import COSTS, FILE, M15, T0, bars, market
@@ -22,7 +23,7 @@ LEAN = Path(__file__).parents[1] / "data" / "lean"
 
 
 def position(engine: Engine, direction: int = 1, lots: float = 0.1, symbol: str = "EURUSD", **stops: Any) -> int:
-    found = engine.open(symbol, direction, round(lots * FX_LOT), decided_at=engine.book.clock, **stops)
+    found = engine.open(Order(symbol, direction, round(lots * FX_LOT), decided_at=engine.book.clock, **stops))
     assert isinstance(found, Fill), found
     return found.position_id
 

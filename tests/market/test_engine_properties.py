@@ -10,12 +10,14 @@ import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from oracle_batch.bars import Bars
 from oracle_batch.market.book import Book
 from oracle_batch.market.engine import Engine
 from oracle_batch.market.fills import Fill, Refusal
-from tests.market.build import M15, T0, market
+from oracle_batch.market.orders import Order
+from tests.market.build import COSTS, M15, T0, market
 
 FX_LOT = 10_000_000
 BARS = 60
@@ -54,7 +56,8 @@ class Market:
             "currency": self.currency,
             "hedged": self.hedged,
         }
-        return market(series, leverage=self.leverage, book=book, **options)
+        costs = {"EURUSD": replace(COSTS, swap_long_points=-6.5, swap_short_points=2, min_stop_points=20)}
+        return market(series, leverage=self.leverage, book=book, settings=costs, **options)
 
 
 MARKETS = st.builds(
@@ -85,7 +88,7 @@ def act(engine: Engine, step: tuple[Any, ...]) -> Fill | Refusal | None:
             price = quote.bid
             loss = None if stop is None else price * (1 - direction * stop)
             profit = None if target is None else price * (1 + direction * target)
-            return engine.open(symbol, direction, volume, decided_at=now, stop_loss=loss, take_profit=profit)
+            return engine.open(Order(symbol, direction, volume, decided_at=now, stop_loss=loss, take_profit=profit))
         case ("close", which, percent) if positions:
             position = positions[which % len(positions)]
             part = position.volume_cents * percent // 100 // (FX_LOT // 100) * (FX_LOT // 100)
@@ -102,7 +105,7 @@ def act(engine: Engine, step: tuple[Any, ...]) -> Fill | Refusal | None:
 def check(engine: Engine) -> None:
     book = engine.book
     assert not engine.problems
-    assert book.balance == book.initial_balance + sum(deal.profit - deal.commission for deal in book.deals)
+    assert book.balance == book.initial_balance + sum(deal.profit + deal.swap - deal.commission for deal in book.deals)
     value = engine.valuation()
     assert value.equity == book.balance + sum(value.floating.values())
     assert set(value.floating) == {position.position_id for position in book.positions}
@@ -170,7 +173,7 @@ def test_a_round_turn_costs_its_commission_however_it_is_cut(world: Market, part
     engine = world.engine()
     engine.book = msgspec.structs.replace(engine.book, balance=10**12, initial_balance=10**12)
     hundredth = FX_LOT // 100
-    opened = engine.open("EURUSD", 1, sum(parts) * hundredth, decided_at=T0)
+    opened = engine.open(Order("EURUSD", 1, sum(parts) * hundredth, decided_at=T0))
     assert isinstance(opened, Fill)
     for part in parts:
         engine.close(opened.position_id, part * hundredth, decided_at=T0)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from oracle_batch.bundle.model import Model, TrainingCosts
 from oracle_batch.errors import ConfigError, DataError
+from oracle_batch.hands.calendar import Holiday, Schedule
 from oracle_batch.market.rates import Rate, Rates
+from oracle_batch.market.schedules import parse_schedule
 from oracle_batch.market.spec_file import SymbolSettings, load_settings
 from oracle_batch.market.spec_table import shipped
 from oracle_batch.market.specs import Contract, Contracts
@@ -141,6 +145,49 @@ def test_the_file_is_read_strictly_and_its_comments_are_skipped(tmp_path: Path) 
     assert load_settings(path) == {"EURUSD": SymbolSettings(spread_points=8)}
 
 
+def test_least_distances_and_swap_are_counted_in_the_contracts_points() -> None:
+    settings = replace(COSTS, min_stop_points=50, min_target_points=30, swap_long_points=-6.5, swap_short_points=2)
+    contract = contract_of("USDJPY", settings)
+    assert (contract.min_stop, contract.min_target) == (0.05, 0.03)
+    assert (contract.swap(1), contract.swap(-1)) == (-0.0065, 0.002)
+    plain = contract_of("USDJPY")
+    assert (plain.min_stop, plain.min_target, plain.swap(1), plain.swap(-1)) == (0, 0, 0, 0)
+
+
+def test_a_schedule_is_read_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "symbols.json"
+    hours = {
+        "zone": "America/New_York",
+        "sessions": ["Sun 17:05-Fri 16:59"],
+        "holidays": ["12-25", "2026-07-03 13:00-24:00"],
+    }
+    path.write_text(json.dumps({"EURUSD": {"schedule": hours}, "GBPUSD": {}}))
+    contracts = Contracts(load_settings(path), (), "USD", path)
+    schedule = contracts.schedule("EURUSD")
+    assert schedule == Schedule(
+        "America/New_York",
+        ((17 * 3600 + 300, 5 * 86400 + 16 * 3600 + 59 * 60),),
+        (
+            Holiday(date(2000, 12, 25), "America/New_York", yearly=True),
+            Holiday(date(2026, 7, 3), "America/New_York", 13 * 3600, 86400),
+        ),
+    )
+    assert (contracts.schedule("GBPUSD"), contracts.schedule("NOSUCH")) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "expected"),
+    [
+        (["Fri 22:00-Mon 06:00"], ((5 * 86400 + 79_200, 8 * 86400 + 21_600),)),  # past Saturday midnight
+        (["Mon 00:00-Mon 24:00"], ((86_400, 172_800),)),
+        (["Sun 17:00-Sun 17:00"], ((61_200, 61_200 + 7 * 86400),)),  # the whole week
+        (["Sat 24:00-Mon 00:00"], ((0, 86_400),)),
+    ],
+)
+def test_sessions_are_seconds_from_sunday(sessions: list[str], expected: tuple[tuple[int, int], ...]) -> None:
+    assert parse_schedule("UTC", sessions).sessions == expected
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -154,6 +201,21 @@ def test_the_file_is_read_strictly_and_its_comments_are_skipped(tmp_path: Path) 
         ('{"EURUSD": {"digits": 9}}', "EURUSD.digits: 9 is outside"),
         ('{"EURUSD": {"lot_size": 0}}', "EURUSD.lot_size: 0.0 is outside"),
         ('{"EURUSD": {"quote": ""}}', "EURUSD.quote: is empty"),
+        ('{"EURUSD": {"min_stop_points": -1}}', "EURUSD.min_stop_points: -1.0 is outside"),
+        ('{"EURUSD": {"swap_long_points": Infinity}}', "EURUSD.swap_long_points: inf is outside"),
+        ('{"EURUSD": {"schedule": {"zone": "UTC"}}}', "sessions"),
+        ('{"EURUSD": {"schedule": {"zone": "UTC", "sessions": []}}}', "EURUSD.schedule: a schedule needs sessions"),
+        ('{"EURUSD": {"schedule": {"zone": "X/Y", "sessions": ["Mon 08:00-Mon 09:00"]}}}', "'X/Y' is no time zone"),
+        ('{"EURUSD": {"schedule": {"zone": "UTC", "sessions": ["Mon 8-17"]}}}', "'Mon 8-17' is no session"),
+        ('{"EURUSD": {"schedule": {"zone": "UTC", "sessions": ["Mon 08:60-Mon 17:00"]}}}', "08:60 is no time of day"),
+        (
+            '{"EURUSD": {"schedule": {"zone": "UTC", "sessions": ["Sun 00:00-Fri 22:00"], "holidays": ["02-30"]}}}',
+            "'02-30': day is out of range",
+        ),
+        (
+            '{"EURUSD": {"schedule": {"zone": "UTC", "sessions": ["Sun 00:00-Fri 22:00"], "holidays": ["Xmas"]}}}',
+            "'Xmas' is no holiday",
+        ),
         ('{"EURUSD": {}, "EURUSD": {}}', "EURUSD: stands twice"),
         ('{"EURUSD": {"digits": 5, "digits": 3}}', "digits: stands twice"),
     ],

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from oracle_batch.broker.base import Ack, CloseIntent, Deal, OpenIntent
+from oracle_batch.broker.base import Ack, AmendIntent, CloseIntent, Deal, OpenIntent
 from oracle_batch.clock import FrozenClock
 from oracle_batch.errors import StateError
+from oracle_batch.store import lines
 from oracle_batch.store.journal import Journal, Mark
 from oracle_batch.store.records import AckRecord, Close, Event, Fill, Record, Signal
 
@@ -26,6 +27,7 @@ EVERY_KIND: list[Record] = [
     OpenIntent("ob-1", "EURUSD_M15", "EURUSD", 1, 1, 300000, "oracle:EURUSD_M15", "O|2.0|3|1|1", 1.77e9, 1.77e9 + 60),
     OpenIntent("ob-2", "EURUSD_M15", "EURUSD", -1, 1, 300000, "oracle:EURUSD_M15", "O|2.0", 1.77e9, 1.77e9 + 60, 12345),
     CloseIntent("oc-1", "EURUSD_M15", "EURUSD", 12345, 300000, 1.77e9),
+    AmendIntent("am-1", "EURUSD_M15", 12345, "EURUSD", 1.0831, None, 1.77e9, "opposite"),
     AckRecord.of(ACK, "EURUSD_M15", "ACK|EURUSD|LONG_WEAK|OK|T:12345|P:1.08542|SLIP:0.00003"),
     Fill("EURUSD_M15", DEAL),
     Close("EURUSD_M15", 12345, -9.87, -0.2, "stop_loss", "CLOSED|EURUSD|12345|-9.87|SL"),
@@ -70,18 +72,33 @@ def test_an_ack_is_rebuilt_with_its_deals() -> None:
 
 def test_lines_are_the_documented_json(folder: Path, clock: FrozenClock) -> None:
     Journal(folder, clock).append(EVERY_KIND)
-    lines = (folder / "2026-02.jsonl").read_bytes().splitlines()
-    parsed = [json.loads(line) for line in lines]
+    written = (folder / "2026-02.jsonl").read_bytes().splitlines()
+    parsed = [json.loads(line) for line in written]
     assert [line["kind"] for line in parsed] == [
-        *("signal", "intent", "intent", "intent", "ack", "fill", "close", "event"),
+        *("signal", "intent", "intent", "intent", "intent", "ack", "fill", "close", "event"),
     ]
-    assert [line.get("leg") for line in parsed if line["kind"] == "intent"] == ["open", "open", "close"]
+    assert [line.get("leg") for line in parsed if line["kind"] == "intent"] == ["open", "open", "close", "amend"]
     assert parsed[1]["intent_id"] == "ob-1"
-    for line, found in zip(lines, parsed, strict=True):
+    for line, found in zip(written, parsed, strict=True):
         assert (found["v"], found["t"]) == (1, clock.now())
         body = line.replace(f',"crc":"{found["crc"]}"'.encode(), b"")
         assert f"{zlib.crc32(body):08x}" == found["crc"]
     assert (folder / "2026-02.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_lines_from_before_protection_and_swap_are_still_read() -> None:
+    opening = OpenIntent("ob-1", "m", "EURUSD", 1, 1, 300000, "oracle:m", "O|2.0", 1.77e9, 1.77e9 + 60)
+    newer = {"stop_relative", "target_relative", "max_slippage_points", "stop_trigger", "swap"}
+    for record in (opening, Fill("m", DEAL), Close("m", 12345, -9.87, -0.2, "stop_loss", "CLOSED")):
+        line = json.loads(lines.encode(record, 1.77e9))
+        del line["crc"]
+        for part in (line, line.get("deal", {})):
+            for key in newer & set(part):
+                del part[key]
+        body = json.dumps(line, separators=(",", ":")).encode()
+        old = b'%b,"crc":"%08x"}' % (body[:-1], zlib.crc32(body))
+        assert b"swap" not in old
+        assert lines.decode(old).record == record
 
 
 def test_a_batch_is_one_write_and_one_fsync(folder: Path, clock: FrozenClock, disk: Callable[..., Any]) -> None:

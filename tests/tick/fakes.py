@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from oracle_batch import tick as tick_module
 from oracle_batch.bars import Bars
-from oracle_batch.broker.base import Account, Ack, Broker, CloseIntent, Deal, Gate, Intent, Position, Quote, SymbolSpec
+from oracle_batch.broker.base import (
+    Account,
+    Ack,
+    Broker,
+    CloseIntent,
+    Deal,
+    Gate,
+    OpenIntent,
+    Position,
+    Quote,
+    Request,
+    SymbolSpec,
+    Wish,
+)
 from oracle_batch.brokers import make_broker
+from oracle_batch.hands.calendar import Schedule
+from oracle_batch.hands.protection import Terms
 
 
 class Wrapped:
@@ -46,7 +62,16 @@ class Wrapped:
     async def deals(self, since: float) -> list[Deal]:
         return await self.inner.deals(since)
 
-    async def execute(self, intents: Sequence[Intent], gate: Gate) -> list[Ack]:
+    async def terms(self, names: Sequence[str]) -> dict[str, Terms]:
+        return await self.inner.terms(names)
+
+    async def margins(self, wishes: Sequence[Wish]) -> list[float | None]:
+        return await self.inner.margins(wishes)
+
+    async def schedules(self, names: Sequence[str]) -> dict[str, Schedule]:
+        return await self.inner.schedules(names)
+
+    async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
         self.sent += [intent.intent_id for intent in intents]
         return await self.inner.execute(intents, gate)
 
@@ -56,12 +81,22 @@ class RefusesCloses(Wrapped):
 
     reason = "MARKET_CLOSED"
 
-    async def execute(self, intents: Sequence[Intent], gate: Gate) -> list[Ack]:
+    async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
         closes = [leg for leg in intents if isinstance(leg, CloseIntent)]
         others = [leg for leg in intents if not isinstance(leg, CloseIntent)]
         acks = {leg.intent_id: Ack(leg.intent_id, "FAIL", self.reason) for leg in closes}
         acks |= {ack.intent_id: ack for ack in await super().execute(others, gate)}
         return [acks[leg.intent_id] for leg in intents]
+
+
+class DropsStops(Wrapped):
+    """A broker whose fills come back without the protection that the orders carried."""
+
+    async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
+        bare = [
+            replace(leg, stop_relative=0, target_relative=0) if isinstance(leg, OpenIntent) else leg for leg in intents
+        ]
+        return await super().execute(bare, gate)
 
 
 def install(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Any], Any], account: str | None = None) -> list[Any]:

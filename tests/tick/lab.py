@@ -21,7 +21,7 @@ import pyarrow.parquet
 from msgspec.structs import replace
 
 from oracle_batch.bars import FIELDS, Bars
-from oracle_batch.broker.base import CloseIntent, OpenIntent
+from oracle_batch.broker.base import AmendIntent, CloseIntent, OpenIntent
 from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
 from oracle_batch.clock import FrozenClock
@@ -69,12 +69,14 @@ def scripted(symbol: str, timeframe: str = "M15", **options: Any) -> Parts:
     return one
 
 
-def shaped(actions: Sequence[int], start: int, seconds: int, bases: Sequence[float] | None = None) -> Bars:
-    """Bars in a row whose closes say the actions; ``bases`` are their lows."""
+def shaped(
+    actions: Sequence[int], start: int, seconds: int, bases: Sequence[float] | None = None, step: float = STEP
+) -> Bars:
+    """Bars in a row whose closes say the actions; ``bases`` are their lows, ``step`` a sixth of their range."""
     low = np.array([PRICE] * len(actions) if bases is None else bases, np.float64)
-    close = low + STEP * np.array(actions, np.float64)
+    close = low + step * np.array(actions, np.float64)
     times = start + seconds * np.arange(len(actions), dtype=np.int64)
-    return Bars(times, low.copy(), low + 6 * STEP, low, close, np.full(len(actions), 100.0))
+    return Bars(times, low.copy(), low + 6 * step, low, close, np.full(len(actions), 100.0))
 
 
 def write_bars(path: Path, bars: Bars) -> None:
@@ -110,10 +112,18 @@ class Lab:
     # what stands in the folders
 
     def add(
-        self, symbol: str, timeframe: str, script: str, *, enabled: bool = True, after: int = 3, **entry: Any
+        self,
+        symbol: str,
+        timeframe: str,
+        script: str,
+        *,
+        enabled: bool = True,
+        after: int = 3,
+        costs: dict[str, Any] | None = None,
+        **entry: Any,
     ) -> str:
         """A scripted model, its bars, and its execution settings; ``after`` more bars of WAIT follow the script."""
-        name = scripted(symbol, timeframe).write(self.workspace.models).stem
+        name = scripted(symbol, timeframe, costs=costs).write(self.workspace.models).stem
         self.script(name, script, after=after)
         self.trade(symbol, enabled=enabled, **entry)
         return name
@@ -155,6 +165,11 @@ class Lab:
 
     def rule(self, **rules: Any) -> None:
         self.settings = replace(self.settings, tick=replace(self.settings.tick, **rules))
+
+    def limit(self, **risk: Any) -> None:
+        """Give every account other limits."""
+        accounts = tuple(replace(one, risk=replace(one.risk, **risk)) for one in self.settings.accounts)
+        self.settings = replace(self.settings, accounts=accounts)
 
     # time
 
@@ -209,6 +224,10 @@ class Lab:
         assert found is not None
         return found
 
+    def losses(self, name: str, account: str = "paper") -> int:
+        """A model's losing trades in a row."""
+        return self.books(account).risk.trades.streak(name).losses
+
     def twin(self, name: str) -> TwinFile:
         sha256 = hashlib.sha256(self.workspace.bundle_path(name).read_bytes()).hexdigest()
         found = twins.load(self.workspace.twin_path(name), name, sha256)
@@ -252,7 +271,8 @@ class Lab:
         return int(ack.position_id)
 
     def protect(self, position_id: int, stop_loss: float | None, take_profit: float | None = None) -> None:
-        assert run(self.paper().amend(position_id, stop_loss, take_profit)) is None
+        leg = AmendIntent("by hand", "", position_id, "", stop_loss, take_profit, self.clock.now())
+        assert [one.status for one in run(self.paper().execute([leg], lambda _: None))] == ["OK"]
 
 
 def came_to(report: TickReport, name: str, account: str | None = None) -> tuple[str | None, str | None, str | None]:

@@ -95,7 +95,7 @@ def test_stopped_out_position_is_not_reentered_before_the_next_edge(lab: Lab) ->
     assert came_to(lab.tick(2), EURUSD) == STOPPED
     assert lab.positions() == []
     assert waiting(lab) == ("stopped", 1)
-    assert lab.books().models[EURUSD].consecutive_losses == 1
+    assert lab.losses(EURUSD) == 1
     assert [one.wire.rpartition("|")[2] for one in lab.journal() if type(one).__name__ == "Close"] == ["SL"]
 
 
@@ -155,7 +155,7 @@ def test_a_target_that_was_reached_waits_like_a_stop(lab: Lab) -> None:
     lab.protect(held(lab), None, 1.1008)
     lab.change(EURUSD, 2, low=1.1, high=1.1012, close=1.1 + 0.0012 / 6)
     assert lab.play(EURUSD, 4, first=2) == [STOPPED, STOPPED]
-    assert lab.books().models[EURUSD].consecutive_losses == 0
+    assert lab.losses(EURUSD) == 0
 
 
 def test_a_position_closed_by_hand_is_left_closed(lab: Lab) -> None:

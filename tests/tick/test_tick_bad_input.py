@@ -201,7 +201,7 @@ def test_a_world_writable_twin_stops_its_model_and_names_the_chmod(pair: Lab) ->
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("last_bar", -5), ("consecutive_losses", "many"), ("surprise", 1), ("position", {"position_id": 1})],
+    [("last_bar", -5), ("decisions_revised", "many"), ("surprise", 1), ("position", {"position_id": 1})],
 )
 def test_damaged_books_of_one_model_stop_it_and_are_kept(pair: Lab, field: str, value: object) -> None:
     path = pair.workspace.executor_path("paper")
@@ -246,7 +246,7 @@ def test_damage_to_an_account_as_a_whole_sends_nothing(pair: Lab, what: str) -> 
     if what == "journal_missing":
         path.unlink()
     elif what == "executor_schema":
-        path.write_bytes(data.replace(b'"schema": 1', b'"schema": 2'))
+        path.write_bytes(data.replace(b'"schema": 2', b'"schema": 99'))
     else:
         path.write_bytes(data[: len(data) // 2])
     before = tree(pair.workspace.home)

@@ -77,8 +77,8 @@ class Killer:
 def scene(folder: Path) -> Lab:
     """Bar 2: EURUSD reverses, GBPUSD opens, USDCHF closes, AUDUSD closes without an edge because bar 1 is revised."""
     lab = Lab(folder)
-    lab.add("EURUSD", "M15", "W L1 S2 S2 W")
-    lab.add("GBPUSD", "M15", "W W L3 L3 L3")
+    lab.add("EURUSD", "M15", "W L1 S2 S2 W", sl_usd=10.0, tp_usd=30.0)
+    lab.add("GBPUSD", "M15", "W W L3 L3 L3", sl_usd=10.0, trailing_usd=8.0)
     lab.add("USDCHF", "M15", "W S1 W L1 L1")
     lab.add("AUDUSD", "M15", "W L1 S1 S1 S1")
     lab.tick(0)
@@ -105,7 +105,13 @@ def result(lab: Lab) -> dict[str, Any]:
         "twins": {name: lab.workspace.twin_path(name).read_bytes() for name in MODELS},
         "windows": {name: lab.workspace.bars_path(name).read_bytes() for name in MODELS},
         "positions": sorted(lab.positions()),
-        "books": {name: {**one, "position": plain(one["position"])} for name, one in books.items()},
+        "protection": sorted(
+            (one["label"], one["stop_loss"], one["take_profit"]) for one in lab.account()["positions"]
+        ),
+        "books": {
+            name: {**one, "position": plain(one["position"]), "watch": plain(one["watch"])}
+            for name, one in books.items()
+        },
     }
 
 
@@ -138,11 +144,12 @@ def test_the_scene_has_every_kind_of_leg_and_every_kind_of_write(
     assert last == {EURUSD: "CLOSE_OPEN", GBPUSD: "OPEN", USDCHF: "CLOSE", AUDUSD: "CLOSE"}
     assert expected[0]["books"][AUDUSD]["decisions_revised"] == 1
     assert expected[0]["books"][AUDUSD]["waiting"] == {"cause": "missed", "direction": -1}
-    writes = ["append", "save_book", "append", "replace_all", "replace_all", "replace_atomically"]
+    burst, stop = ["append", "save_book"], ["append", "save_book"]  # GBPUSD's first stop is 10 USD away, its trailing 8
+    writes = [*burst, *stop, "append", "replace_all", "replace_all", "replace_atomically"]
     assert moments == [f"{when} {name}" for name in writes for when in ("before", "after")]
 
 
-@pytest.mark.parametrize("moment", range(12))
+@pytest.mark.parametrize("moment", range(16))
 def test_a_run_that_was_killed_is_finished_by_the_next(
     stage: tuple[Lab, list[dict[str, Any]], list[str]], moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +165,7 @@ def test_a_run_that_was_killed_is_finished_by_the_next(
         assert result(mine) == then
 
 
-@pytest.mark.parametrize("moment", range(12))
+@pytest.mark.parametrize("moment", range(16))
 def test_a_run_that_was_killed_and_is_followed_by_the_next_bar_fills_no_leg_twice(
     stage: tuple[Lab, list[dict[str, Any]], list[str]], moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,7 +188,7 @@ def test_a_run_that_was_killed_and_is_followed_by_the_next_bar_fills_no_leg_twic
     assert "oracle:EURUSD_M15" not in labels
 
 
-@pytest.mark.parametrize("moment", [1, 3, 5, 7, 9])
+@pytest.mark.parametrize("moment", [1, 3, 5, 7, 9, 11, 13])
 def test_a_recovery_that_is_killed_is_recovered_as_well(
     stage: tuple[Lab, list[dict[str, Any]], list[str]], moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,7 +253,15 @@ main()
 
 @pytest.mark.parametrize(
     ("where", "number"),
-    [("append", 1), ("execute", 1), ("append", 2), ("replace_all", 1), ("replace_all", 2), ("replace_atomically", 1)],
+    [
+        ("append", 1),
+        ("execute", 1),
+        ("append", 2),
+        ("append", 3),
+        ("replace_all", 1),
+        ("replace_all", 2),
+        ("replace_atomically", 1),
+    ],
 )
 def test_a_process_that_is_gone_leaves_no_lock_and_is_finished_by_the_command_line(
     stage: tuple[Lab, list[dict[str, Any]], list[str]], where: str, number: int, tmp_path: Path

@@ -137,7 +137,7 @@ def test_every_account_acts_on_the_same_signals_with_its_own_books(lab: Lab) -> 
 @pytest.mark.parametrize("spoilt", ["paper", "executor"])
 def test_the_first_account_trades_when_the_second_cannot(lab: Lab, spoilt: str) -> None:
     lab.accounts("one", "two")
-    lab.add("EURUSD", "M15", "L1 S1 S1")
+    lab.add("EURUSD", "M15", "L1 L2 L2")
     lab.tick(0)
     path = {
         "paper": lab.workspace.paper_path("two"),
