@@ -13,6 +13,8 @@ from oracle_batch.broker.base import (
     Account,
     Ack,
     AmendIntent,
+    CashFlow,
+    CashKind,
     CloseIntent,
     Deal,
     Gate,
@@ -24,14 +26,14 @@ from oracle_batch.broker.base import (
     Wish,
 )
 from oracle_batch.broker.paper_account import load_book, save_book
-from oracle_batch.broker.paper_views import deal_view, position_view
+from oracle_batch.broker.paper_views import deal_view, flow_view, position_view
 from oracle_batch.bundle.model import Model
 from oracle_batch.clock import Clock
 from oracle_batch.config.settings import PaperSettings
 from oracle_batch.errors import BrokerError, OracleBatchError, StateError
 from oracle_batch.hands.calendar import Schedule
 from oracle_batch.hands.protection import Terms
-from oracle_batch.market.book import Book, to_money
+from oracle_batch.market.book import Book, exact, to_minor, to_money
 from oracle_batch.market.engine import Engine
 from oracle_batch.market.excerpts import Excerpts
 from oracle_batch.market.feed import Feed
@@ -111,6 +113,7 @@ class PaperBroker:
             margin_used=to_money(book.margin_used, book.money_digits),
             leverage=book.leverage,
             hedged=book.hedged,
+            money_digits=book.money_digits,
         )
 
     async def symbols(self, names: Sequence[str]) -> dict[str, SymbolSpec]:
@@ -151,6 +154,10 @@ class PaperBroker:
     async def deals(self, since: float) -> list[Deal]:
         book = self._now().book
         return [deal_view(deal, book.money_digits) for deal in book.deals if deal.time >= since]
+
+    async def cash_flows(self, since: float) -> list[CashFlow]:
+        book = self._now().book
+        return [flow_view(flow, book.money_digits) for flow in book.flows if flow.time >= since]
 
     async def terms(self, names: Sequence[str]) -> dict[str, Terms]:
         """Contract, costs and the conversion rate now; absent as in ``symbols``, and where no rate is known."""
@@ -197,6 +204,20 @@ class PaperBroker:
         if engine.book != before:
             self._save(engine, before)
         return [acks[place] for place in range(len(intents))]
+
+    def move_cash(self, amount: float, kind: CashKind) -> None:
+        """Book a deposit (positive, account currency) or a withdrawal.
+
+        Raises:
+            BrokerError: more is taken out than is free.
+            StateError: the account could not be written.
+        """
+        engine = self._now()
+        before = engine.book
+        refusal = engine.move_cash(to_minor(exact(amount), before.money_digits), kind)
+        if refusal is not None:
+            raise BrokerError(f"{refusal.code}: {refusal.text}", fix="take out less, or close positions first")
+        self._save(engine, before)
 
     def _now(self) -> Engine:
         """The engine, brought to the present; what the market did on the way is written."""

@@ -13,7 +13,7 @@ from oracle_batch.market.book import SCHEMA, Book, new_book
 from oracle_batch.store.documents import split_path
 from oracle_batch.store.files import read_bytes, replace_atomically, state_error
 
-_OLDER: Final = 1
+_OLDEST: Final = 1
 _FIX: Final = "restore the file, or remove it to start a new paper account"
 
 
@@ -44,9 +44,12 @@ def load_book(path: Path, account: str, settings: PaperSettings, now: float) -> 
             fix=f'set [broker.paper] currency = "{book.currency}", or name another account',
         )
     expected = book.initial_balance + book.forgotten.profit + book.forgotten.swap - book.forgotten.commission
+    expected += book.forgotten.flows + sum(flow.amount for flow in book.flows)
     expected += sum(deal.profit + deal.swap - deal.commission for deal in book.deals)
     if book.balance != expected:
-        raise StateError(f"is {book.balance}, but its deals make {expected}", file=path, field="balance", fix=_FIX)
+        raise StateError(
+            f"is {book.balance}, but its deals and cash flows make {expected}", file=path, field="balance", fix=_FIX
+        )
     return msgspec.structs.replace(book, leverage=settings.leverage)
 
 
@@ -66,7 +69,7 @@ def save_book(path: Path, book: Book) -> None:
 def _decode(data: bytes, path: Path) -> Book:
     try:
         found = msgspec.json.decode(data, type=_Head).schema
-        if found in (_OLDER, SCHEMA):
+        if _OLDEST <= found <= SCHEMA:
             return msgspec.structs.replace(msgspec.json.decode(data, type=Book), schema=SCHEMA)
     except msgspec.ValidationError as error:
         what, field = split_path(error)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from oracle_batch.broker.base import Deal, Position
-from oracle_batch.market.book import BookedDeal, OpenPosition, to_money
+from oracle_batch.broker.base import CashFlow, Deal, Position
+from oracle_batch.market.book import BookedDeal, BookedFlow, OpenPosition, to_money
 
 
 def position_view(position: OpenPosition, money_digits: int) -> Position:
@@ -44,3 +44,8 @@ def deal_view(deal: BookedDeal, money_digits: int) -> Deal:
         conversion=deal.rate_source,
         swap=to_money(deal.swap, money_digits),
     )
+
+
+def flow_view(flow: BookedFlow, money_digits: int) -> CashFlow:
+    """A cash flow as the broker protocol shows it."""
+    return CashFlow(flow.time, to_money(flow.amount, money_digits), flow.kind)

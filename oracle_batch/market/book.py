@@ -3,7 +3,7 @@
 Money is in integer minor units (cents at two digits). It is rounded half away from zero, once per amount and deal:
 a profit and the equal loss round to the same size, and a hand calculation with the usual rounding gives the same cent.
 At every moment ``balance == initial_balance + sum(deal.profit + deal.swap - deal.commission)`` over all deals ever
-made; the swap of open positions is in the equity alone.
+made ``+ sum(flow.amount)`` over all deposits and payouts; the swap of open positions is in the equity alone.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final
 
 import msgspec
 
-from oracle_batch.broker.base import CloseReason, StopTrigger
+from oracle_batch.broker.base import CashKind, CloseReason, StopTrigger
 from oracle_batch.market.specs import Contract
 
-SCHEMA: Final = 2
-"""2 added swap and the stop's trigger; what a book of schema 1 leaves out are their defaults."""
+SCHEMA: Final = 3
+"""2 added swap and the stop's trigger, 3 cash flows; what an older book leaves out are their defaults."""
 KEPT_DEALS: Final = 2000
-"""Deals kept one by one; of older ones only the totals, so that the file does not grow for ever."""
+"""Deals, and cash flows, kept one by one; of older ones only the totals, so that the file does not grow for ever."""
 
 
 class OpenPosition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,13 +75,22 @@ class BookedDeal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     swap: int = 0
 
 
+class BookedFlow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Money that moved the balance without a deal, in minor units."""
+
+    time: float
+    amount: int
+    kind: CashKind
+
+
 class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Number and money of the deals that are no longer kept one by one."""
+    """Number and money of the deals that are no longer kept one by one, and the money of such cash flows."""
 
     deals: int
     profit: int
     commission: int
     swap: int = 0
+    flows: int = 0
 
 
 class Book(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,6 +115,7 @@ class Book(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deals: tuple[BookedDeal, ...]
     forgotten: Totals
     behind: dict[str, float]
+    flows: tuple[BookedFlow, ...] = ()
 
     def position(self, position_id: int) -> OpenPosition | None:
         return next((position for position in self.positions if position.position_id == position_id), None)
@@ -152,11 +162,12 @@ def with_deal(book: Book, deal: BookedDeal) -> Book:
     deals, forgotten = (*book.deals, deal), book.forgotten
     if len(deals) > KEPT_DEALS:
         oldest, deals = deals[0], deals[1:]
-        forgotten = Totals(
-            forgotten.deals + 1,
-            forgotten.profit + oldest.profit,
-            forgotten.commission + oldest.commission,
-            forgotten.swap + oldest.swap,
+        forgotten = msgspec.structs.replace(
+            forgotten,
+            deals=forgotten.deals + 1,
+            profit=forgotten.profit + oldest.profit,
+            commission=forgotten.commission + oldest.commission,
+            swap=forgotten.swap + oldest.swap,
         )
     return msgspec.structs.replace(
         book,
@@ -165,6 +176,15 @@ def with_deal(book: Book, deal: BookedDeal) -> Book:
         balance=book.balance + deal.profit + deal.swap - deal.commission,
         next_deal_id=max(book.next_deal_id, deal.deal_id + 1),
     )
+
+
+def with_flow(book: Book, flow: BookedFlow) -> Book:
+    """Book money that came in or went out; the oldest flows beyond the limit become a total."""
+    flows, forgotten = (*book.flows, flow), book.forgotten
+    if len(flows) > KEPT_DEALS:
+        oldest, flows = flows[0], flows[1:]
+        forgotten = msgspec.structs.replace(forgotten, flows=forgotten.flows + oldest.amount)
+    return msgspec.structs.replace(book, flows=flows, forgotten=forgotten, balance=book.balance + flow.amount)
 
 
 def with_position(book: Book, position: OpenPosition) -> Book:

@@ -17,10 +17,19 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from oracle_batch.broker.base import CloseReason, Quote, StopTrigger
+from oracle_batch.broker.base import CashKind, CloseReason, Quote, StopTrigger
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.market import fills, protection, swaps
-from oracle_batch.market.book import Book, BookedDeal, OpenPosition, with_deal, with_position, without_position
+from oracle_batch.market.book import (
+    Book,
+    BookedDeal,
+    BookedFlow,
+    OpenPosition,
+    with_deal,
+    with_flow,
+    with_position,
+    without_position,
+)
 from oracle_batch.market.fills import Fill, OrderIds, Refusal
 from oracle_batch.market.orders import Order, protection_prices, protection_refusal, range_refusal, volume_refusal
 from oracle_batch.market.pricing import Pricing, Valuation, level_broken
@@ -196,6 +205,14 @@ class Engine:
             protected = replace(position, stop_loss=stop_loss, take_profit=take_profit, stop_trigger=stop_trigger)
             self.book = with_position(self.book, protected)
         return refusal
+
+    def move_cash(self, amount: int, kind: CashKind) -> Refusal | None:
+        """Put money in (positive, minor units) or take it out; what margin holds cannot be taken."""
+        free = self.valuation().equity - self.book.margin_used
+        if amount < 0 and -amount > min(free, self.book.balance):
+            return Refusal("NOT_ENOUGH_MONEY", f"{-amount} minor units wanted, free are {free}")
+        self.book = with_flow(self.book, BookedFlow(self.book.clock, amount, kind))
+        return None
 
     def _closed(self, symbol: str) -> Refusal | None:
         at = self.book.clock

@@ -315,12 +315,12 @@ def test_the_leverage_set_now_counts_and_the_balance_set_first(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": 3}, "schema: written by a newer version (schema 3, this version knows 2) (update oracle-batch)"),
+        ({"schema": 4}, "schema: written by a newer version (schema 4, this version knows 3) (update oracle-batch)"),
         ({"schema": 0}, "schema: schema 0 is not known"),
         ({"schema": "1"}, "schema: expected `int`, got `str`"),
         ({"account": "other"}, "account: is the account 'other', not 'paper'"),
         ({"currency": "EUR"}, "currency: is in EUR, the configuration says USD"),
-        ({"balance": 1}, "balance: is 1, but its deals make 999965"),
+        ({"balance": 1}, "balance: is 1, but its deals and cash flows make 999965"),
         ({"positions": [{"position_id": 1}]}, "positions[0]: object missing required field"),
         ({"surprise": 1}, "object contains unknown field `surprise`"),
         ({"balance": 1.5}, "balance: expected `int`, got `float`"),
@@ -364,7 +364,7 @@ def test_the_file_keeps_the_newest_deals_and_the_totals_of_the_rest(
         run(broker.execute([closing(ack.position_id)], let))
     saved = desk.saved()
     assert [deal["deal_id"] for deal in saved["deals"]] == list(range(15, 25))
-    assert saved["forgotten"] == {"deals": 14, "profit": 7 * -110, "commission": 7 * 70, "swap": 0}
+    assert saved["forgotten"] == {"deals": 14, "profit": 7 * -110, "commission": 7 * 70, "swap": 0, "flows": 0}
     assert run(desk.session().account()).balance == 10_000 - 12 * 1.80
 
 
@@ -425,3 +425,47 @@ def test_a_crash_at_any_step_of_the_writing_leaves_all_of_a_burst_or_nothing(
     held = [position.position_id for position in run(after.positions())]
     deals = [deal.closing for deal in run(after.deals(0))]
     assert (held, deals) in [([1], [False]), ([2, 3], [False, True, False, False])]
+
+
+def test_a_deposit_and_a_payout_move_the_balance_and_are_told_apart_from_deals(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    broker = desk.session()
+    broker.move_cash(500.25, "deposit")
+    desk.clock = FrozenClock(T0 + 2 * M15 + 1)
+    broker = desk.session()
+    broker.move_cash(-120.1, "withdrawal")
+    again = desk.session()
+    assert run(again.account()).balance == 10_380.15
+    flows = run(again.cash_flows(0))
+    assert [(flow.time, flow.amount, flow.kind) for flow in flows] == [
+        (T0 + M15 + 1, 500.25, "deposit"),
+        (T0 + 2 * M15 + 1, -120.1, "withdrawal"),
+    ]
+    assert run(again.cash_flows(T0 + 2 * M15)) == flows[1:]
+    assert run(again.deals(0)) == []
+
+
+def test_what_is_not_free_cannot_be_taken_out(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    broker = desk.session(balance=300.0, leverage=100)
+    (ack,) = run(broker.execute([opening()], let))
+    free = run(broker.account()).free_margin
+    assert ack.status == "OK"
+    assert 0 < free < 300
+    with pytest.raises(BrokerError, match="NOT_ENOUGH_MONEY"):
+        broker.move_cash(-free - 0.01, "withdrawal")
+    assert run(broker.cash_flows(0)) == []
+    broker.move_cash(-free, "withdrawal")
+    assert run(desk.session(balance=300.0).account()).free_margin == 0
+
+
+def test_the_oldest_cash_flows_become_a_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(tmp_path)
+    monkeypatch.setattr(market_book, "KEPT_DEALS", 2)
+    broker = desk.session()
+    for amount in (1.0, 2.0, 4.0):
+        broker.move_cash(amount, "deposit")
+    again = desk.session()
+    assert [flow.amount for flow in run(again.cash_flows(0))] == [2.0, 4.0]
+    assert run(again.account()).balance == 10_007.0
+    assert desk.saved()["forgotten"]["flows"] == 100

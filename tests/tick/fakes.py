@@ -14,6 +14,7 @@ from oracle_batch.broker.base import (
     Account,
     Ack,
     Broker,
+    CashFlow,
     CloseIntent,
     Deal,
     Gate,
@@ -61,6 +62,9 @@ class Wrapped:
 
     async def deals(self, since: float) -> list[Deal]:
         return await self.inner.deals(since)
+
+    async def cash_flows(self, since: float) -> list[CashFlow]:
+        return await self.inner.cash_flows(since)
 
     async def terms(self, names: Sequence[str]) -> dict[str, Terms]:
         return await self.inner.terms(names)
