@@ -57,7 +57,8 @@ class Desk:
     """An account between the opening of its session and the commit of its books.
 
     ``waiting`` are legs that wait for the spread, ``crossing`` entries that wait for closes on other accounts;
-    ``causes`` say of a position why an emergency close is its end; ``opened`` are the entries that were filled.
+    ``causes`` say of a position why an emergency close is its end; ``opened`` are the entries that were filled,
+    ``ends`` what the positions came to that closes of ours have ended, by the close's id.
     """
 
     settings: AccountSettings
@@ -89,6 +90,7 @@ class Desk:
     opened: dict[str, tuple[OpenIntent, Upkeep | None]] = field(default_factory=dict)
     view: RiskView | None = None
     causes: dict[int, str] = field(default_factory=dict)
+    ends: dict[str, ledger.Ended] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -143,8 +145,9 @@ class Desk:
         self.recovery = recover(self.executor.models, records, open_ids, deals)
         for intent, ack in self.recovery.found:
             _log.warning("recovered %s: %s %s", intent.intent_id, ack.status, ack.reason)
-            self.before_send += ack_records(intent, ack, self.models, self.specs)
-        for name, symbol, result in self.recovery.ends:
+            self._note_close(intent, ack)
+            self.before_send += ack_records(intent, ack, self.models, self.specs, None, self.ends.get(intent.intent_id))
+        for name, symbol, result in self.recovery.ends.values():
             self.remember_end(name, symbol, result)
         for one in self.recovery.concluded:
             last = self.recovery.books[one.model].last or LastOutcome(one.bar_time)
@@ -162,7 +165,8 @@ class Desk:
         for name, one in list(books.items()):
             held = one.position
             if held is not None and held.position_id not in open_ids:
-                result = ledger.ended(held.position_id, await self.broker.deals(held.opened_at))
+                deals = await self.broker.deals(held.opened_at)
+                result = ledger.ended(held.position_id, deals, opening_commission=held.commission)
                 books[name] = ledger.after_end(one, result)
                 self.ended_at[name] = self.clock.now() if result.time is None else result.time
                 self.remember_end(name, self._symbol(name), result)
@@ -240,15 +244,30 @@ class Desk:
                 continue
             self.settled.add(leg.intent_id)
             quote = self.view.market.quotes.get(leg.symbol) if self.view is not None else None
-            self.after_send += ack_records(leg, ack, self.models, self.specs, quote)
+            self._note_close(leg, ack)
+            end = self.ends.get(leg.intent_id)
+            self.after_send += ack_records(leg, ack, self.models, self.specs, quote, end)
+            if end is not None and leg.model:
+                self.remember_end(leg.model, leg.symbol, end)
             if leg.model:
                 self.book(leg.model, ledger.after_ack(self.books(leg.model), leg, ack))
             if isinstance(leg, OpenIntent) and ack.status == "OK":
                 self.opened[leg.model] = (leg, next((one.upkeep for one in self.plans if one.entry is leg), None))
                 self.watch_opened(self.view.market.terms if self.view is not None else {})
-            elif isinstance(leg, CloseIntent) and leg.model and ack.status == "OK":
-                self.remember_end(leg.model, leg.symbol, ledger.ended(leg.position_id, ack.deals, "order"))
             self._count(ack.status != "SKIP", isinstance(leg, OpenIntent) and ack.status == "OK")
+
+    def _note_close(self, leg: Intent, ack: Ack) -> None:
+        """What the position came to that a leg has closed; for one that is no model's the broker tells what it cost."""
+        if not isinstance(leg, CloseIntent) or ack.status != "OK":
+            return
+        recovered = self.recovery.ends.get(leg.intent_id)
+        if recovered is not None:
+            self.ends[leg.intent_id] = recovered[2]
+        elif leg.model:
+            self.ends[leg.intent_id] = ledger.ended_by(self.books(leg.model), leg, ack)
+        else:
+            cost = next((one.commission for one in self.positions if one.position_id == leg.position_id), 0.0)
+            self.ends[leg.intent_id] = ledger.ended(leg.position_id, ack.deals, "order", cost)
 
     def watch_opened(self, terms: Mapping[str, Terms]) -> None:
         """Watch over positions that were opened: the protection that their orders carried, and their upkeep."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from oracle_batch.broker.base import Ack, CloseIntent, Intent, OpenIntent, Quote, SymbolSpec
+from oracle_batch.broker.base import Ack, CloseCause, CloseIntent, Intent, OpenIntent, Quote, SymbolSpec
 from oracle_batch.bundle.model import Model
 from oracle_batch.hands import ledger, texts
 from oracle_batch.store.records import AckRecord, Close, Fill, Record
@@ -20,8 +20,9 @@ def ack_records(
     models: Mapping[str, Model],
     specs: Mapping[str, SymbolSpec],
     quote: Quote | None = None,
+    end: ledger.Ended | None = None,
 ) -> list[Record]:
-    """An ack with its deals, and the end of the position where it closed one; ``quote`` is what it was decided on."""
+    """An ack with its deals, and the ``end`` of the position that it closed; ``quote`` is what it was decided on."""
     spec, model = specs.get(leg.symbol), models.get(leg.model)
     action = action_of(leg.direction, leg.intensity).index if isinstance(leg, OpenIntent) else 0
     symbol = model.symbol if model is not None else leg.symbol
@@ -30,15 +31,19 @@ def ack_records(
     records: list[Record] = [AckRecord.of(ack, leg.model, wire)]
     spread = None if quote is None else round(quote.ask - quote.bid, 10)
     records += [Fill(leg.model, deal, ack.slippage, spread) for deal in ack.deals]
-    if isinstance(leg, CloseIntent) and ack.status == "OK":
-        result = ledger.ended(leg.position_id, ack.deals, otherwise="order")
-        records.append(close_record(leg.model, result, models, leg.symbol))
+    if isinstance(leg, CloseIntent) and end is not None:
+        records.append(close_record(leg.model, end, models, leg.symbol, leg.cause))
     return records
 
 
-def close_record(name: str, result: ledger.Ended, models: Mapping[str, Model], symbol: str = "") -> Close:
-    """The end of a position, whoever ended it; ``symbol`` is told where no bundle says the model's own."""
+def close_record(
+    name: str, end: ledger.Ended, models: Mapping[str, Model], symbol: str = "", cause: CloseCause | None = None
+) -> Close:
+    """The end of a position, whoever ended it: ``cause`` is that of a close of ours, ``symbol`` what no bundle says."""
     model = models.get(name)
-    wire = texts.closed_text(model.symbol if model else symbol or name, result.position_id, result.net, result.reason)
+    told = model.symbol if model else symbol or name
+    wire = texts.closed_text(told, end.position_id, end.net, end.reason, cause)
     _log.info("%s", wire)
-    return Close(name, result.position_id, result.profit, result.commission, result.reason, wire, result.swap)
+    return Close(
+        name, end.position_id, end.profit, end.commission, end.reason, wire, end.swap, end.opening_commission, cause
+    )

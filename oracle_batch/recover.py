@@ -40,9 +40,9 @@ class Recovery:
 
     ``revised`` and ``decisions_revised`` name the bars (model, time) whose revision is journalled already;
     ``ended_at`` are the ends (Unix seconds) that a run without the brain has noted. ``ends`` are positions that our own
-    closes have ended, with model and symbol, and ``told`` those whose end is journalled already. ``pause`` is the
-    account's, because of a limit. ``requests`` and ``entries`` count legs that left and entries that were filled;
-    ``opened`` are those entries by model, with the upkeep that was planned.
+    closes have ended, by the close's id, with model and symbol, and ``told`` those whose end is journalled already.
+    ``pause`` is the account's, because of a limit. ``requests`` and ``entries`` count legs that left and entries that
+    were filled; ``opened`` are those entries by model, with the upkeep that was planned.
     """
 
     books: dict[str, ModelBooks]
@@ -51,7 +51,7 @@ class Recovery:
     revised: frozenset[tuple[str, int]] = frozenset()
     decisions_revised: frozenset[tuple[str, int]] = frozenset()
     ended_at: dict[str, float] = field(default_factory=dict)
-    ends: list[tuple[str, str, ledger.Ended]] = field(default_factory=list)
+    ends: dict[str, tuple[str, str, ledger.Ended]] = field(default_factory=dict)
     told: frozenset[int] = frozenset()
     pause: LimitPause | None = None
     requests: int = 0
@@ -103,8 +103,8 @@ def recover(
             before = result.books.get(intent.model, ModelBooks())
             result.books[intent.model] = ledger.after_ack(before, intent, ack)
             if isinstance(intent, CloseIntent) and ack.status == "OK":
-                end = ledger.ended(intent.position_id, ack.deals, otherwise="order")
-                result.ends.append((intent.model, intent.symbol, end))
+                end = ledger.ended_by(before, intent, ack)
+                result.ends[intent.intent_id] = (intent.model, intent.symbol, end)
         result.requests += ack.status != "SKIP"
         if isinstance(intent, OpenIntent) and ack.status == "OK":
             result.entries += 1

@@ -13,7 +13,7 @@ from dataclasses import replace as with_
 
 from msgspec.structs import replace
 
-from oracle_batch.broker.base import Deal, Position, Quote
+from oracle_batch.broker.base import Position, Quote
 from oracle_batch.config.risk_files import limit_rules, news_calendar
 from oracle_batch.desk import Desk
 from oracle_batch.errors import BrokerError, DataError
@@ -62,6 +62,7 @@ class RiskView:
 
     ``must_close`` are our positions that must go, by id, with the reason. ``loss_budget`` is what entries may still
     lose, in account currency (infinite: no limit); ``closing_costs`` what closing everything would cost.
+    ``explained``: it is known whether trades or cash have moved the balance.
     """
 
     now: float
@@ -73,6 +74,7 @@ class RiskView:
     market: Market
     news: NewsCalendar | None
     must_close: Mapping[int, Refusal]
+    explained: bool = True
 
     @property
     def loss_budget(self) -> float:
@@ -87,6 +89,8 @@ class RiskView:
     def entries(self) -> Refusal | None:
         """Why no entry may be sent at all, None while they may."""
         found = self.assessment
+        if found.reason is None and not self.explained:
+            return Refusal("UNKNOWN_LOSS_BUDGET", {"balance": self._money(self.money.balance)})
         if found.reason is None:
             return None
         numbers: dict[str, Number] = {"equity": self._money(found.equity), "stopped": self._money(found.stopped_equity)}
@@ -111,7 +115,7 @@ async def assess_account(desk: Desk, now: float, symbols: Collection[str] = ()) 
     """
     rules = limit_rules(desk.settings.risk, desk.workspace.home)
     money = account_money(desk.account.balance, desk.account.equity, desk.account.money_digits)
-    anchors = await _rolled(desk, rules, money, now)
+    anchors, explained = await _rolled(desk, rules, money, now)
     market = await _market(desk, {position.symbol for position in desk.positions} | set(symbols))
     risk = _open_risk(desk, market, money.money_digits)
     assessment = assess(anchors, rules, money, risk)
@@ -120,7 +124,7 @@ async def assess_account(desk: Desk, now: float, symbols: Collection[str] = ()) 
         if anchors.pause is not None and anchors.pause != before.pause:
             _tell_pause(desk, anchors, assessment, money.money_digits)
     desk.remember(replace(desk.executor.risk, anchors=anchors))
-    view = RiskView(now, rules, anchors, money, risk, assessment, market, _news(desk), {})
+    view = RiskView(now, rules, anchors, money, risk, assessment, market, _news(desk), {}, explained)
     view = _with_must_close(desk, view, now)
     _book_closes(desk, view, now)
     desk.view = view
@@ -130,8 +134,9 @@ async def assess_account(desk: Desk, now: float, symbols: Collection[str] = ()) 
 # anchors
 
 
-async def _rolled(desk: Desk, rules: LimitRules, money: AccountMoney, now: float) -> Anchors:
-    memory, wanted = desk.executor.risk, desk.settings.risk.initial_balance
+async def _rolled(desk: Desk, rules: LimitRules, money: AccountMoney, now: float) -> tuple[Anchors, bool]:
+    """The anchors as of now, and whether it is known what has moved the balance."""
+    explained, memory, wanted = True, desk.executor.risk, desk.settings.risk.initial_balance
     events: tuple[LimitEvent, ...]
     if memory.anchors is None:
         initial = have(wanted, money.money_digits) if wanted else money.balance
@@ -140,9 +145,15 @@ async def _rolled(desk: Desk, rules: LimitRules, money: AccountMoney, now: float
     else:
         history, before = None, memory.anchors
         day_start = last_reset(rules.day, now)[1]
-        if day_start > before.day_start or before.reset != str(rules.day) or before.balance_source == "estimated":
+        moved = money.balance != before.last_seen.balance
+        other_day = day_start > before.day_start or before.reset != str(rules.day)
+        if moved or other_day or before.balance_source == "estimated":
             history = await _history(desk, min(day_start, before.last_seen.time), money.money_digits)
         anchors, events = roll(before, rules, now, money, history)
+        if moved and history is None:
+            # The next look must see the same difference, and ask again.
+            explained = False
+            anchors = replace(anchors, last_seen=replace(anchors.last_seen, balance=before.last_seen.balance))
         if wanted and wanted != memory.initial_balance:
             anchors = replace(anchors, initial_balance=have(wanted, money.money_digits))
             desk.before_send.append(Event("initial_balance", None, {"before": memory.initial_balance, "now": wanted}))
@@ -153,21 +164,24 @@ async def _rolled(desk: Desk, rules: LimitRules, money: AccountMoney, now: float
     for event in events:
         _log.info("account %s: %s %s", desk.name, event.code, event.numbers)
         desk.before_send.append(Event(event.code.lower(), None, {"time": event.time, **event.numbers}))
-    return anchors
+    return anchors, explained
 
 
 async def _history(desk: Desk, since: float, money_digits: int) -> History | None:
-    """All results since an instant, None where the broker does not tell: then anchors are the stricter guess."""
+    """What moved the balance since an instant; None where the broker does not tell: anchors are the stricter guess."""
     try:
-        deals = await desk.broker.deals(since)
+        deals, flows = await desk.broker.deals(since), await desk.broker.cash_flows(since)
     except BrokerError as error:
-        _log.warning("account %s: the deals since %.0f cannot be had: %s", desk.name, since, error)
+        _log.warning("account %s: deals and cash flows since %.0f cannot be had: %s", desk.name, since, error)
         return None
-    return History(since, tuple(Booking(deal.time, _net(deal, money_digits)) for deal in deals), ())
+    results = [Booking(deal.time, _minor(deal.profit + deal.swap - deal.commission, money_digits)) for deal in deals]
+    results += [Booking(one.time, _minor(one.amount, money_digits)) for one in flows if one.kind == "other"]
+    cash = [Booking(one.time, _minor(one.amount, money_digits)) for one in flows if one.kind != "other"]
+    return History(since, tuple(sorted(results, key=lambda one: one.time)), tuple(cash))
 
 
-def _net(deal: Deal, money_digits: int) -> int:
-    return round((deal.profit + deal.swap - deal.commission) * float(10**money_digits))
+def _minor(amount: float, money_digits: int) -> int:
+    return round(amount * float(10**money_digits))
 
 
 # what the broker tells

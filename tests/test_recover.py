@@ -53,7 +53,7 @@ def test_a_close_is_done_when_its_position_is_gone_and_else_never_arrived() -> N
     books = {MODEL: ModelBooks(position=HELD, last_bar=0)}
     gone = recover(books, tail(plan_event(plan), CLOSE), frozenset(), [deal(closing=True, profit=-3.0)])
     assert gone.books[MODEL].position is None
-    assert [(model, end.net < 0) for model, _, end in gone.ends] == [(MODEL, True)]
+    assert [(model, end.net < 0) for model, _, end in gone.ends.values()] == [(MODEL, True)]
     assert gone.books[MODEL].last_bar == 900
     there = recover(books, tail(plan_event(plan), CLOSE), frozenset({7}), [])
     assert there.books == books

@@ -31,6 +31,7 @@ class HeldPosition(_Value, frozen=True):
 
     ``volume_cents`` is in hundredths of a unit, ``opened_at`` Unix seconds. ``relabelled``: the intensity was changed
     in the books alone, because the new lots round to the same volume; the broker's comment is then out of date.
+    ``commission`` is what opening the volume has cost, in account currency.
     """
 
     position_id: int
@@ -40,6 +41,7 @@ class HeldPosition(_Value, frozen=True):
     entry_price: float
     opened_at: float
     relabelled: bool = False
+    commission: float = 0.0
 
 
 class PendingClose(_Value, frozen=True):

@@ -28,7 +28,8 @@ CAUSE_OF_END: dict[CloseReason, WaitCause] = {
 class Ended:
     """One of our positions that is no more: its closing deals summed, money in the account currency.
 
-    ``time`` is that of the last deal (Unix seconds), None where the broker shows none.
+    ``time`` is that of the last deal (Unix seconds), None where the broker shows none; ``opening_commission`` is what
+    its opening had cost.
     """
 
     position_id: int
@@ -37,19 +38,40 @@ class Ended:
     reason: CloseReason
     time: float | None = None
     swap: float = 0.0
+    opening_commission: float = 0.0
 
     @property
     def net(self) -> float:
-        return self.profit + self.swap - self.commission
+        """What the whole trade has made, from its opening on."""
+        return self.profit + self.swap - self.commission - self.opening_commission
 
 
-def ended(position_id: int, deals: Iterable[Deal], otherwise: CloseReason = "manual") -> Ended:
-    """What a position came to, from its closing deals; ``otherwise`` is the reason when the broker shows none."""
-    closing = [deal for deal in deals if deal.position_id == position_id and deal.closing]
-    reason = closing[-1].reason if closing else otherwise
-    profit, commission = sum(deal.profit for deal in closing), sum(deal.commission for deal in closing)
-    swap = sum(deal.swap for deal in closing)
-    return Ended(position_id, profit, commission, reason, closing[-1].time if closing else None, swap)
+def ended(
+    position_id: int, deals: Iterable[Deal], otherwise: CloseReason = "manual", opening_commission: float = 0.0
+) -> Ended:
+    """What a position came to, from its closing deals; ``otherwise`` is the reason when the broker shows none.
+
+    ``opening_commission`` is what the books know of it; opening deals count where they tell more, since the books
+    follow a position that was closed in part.
+    """
+    mine = [deal for deal in deals if deal.position_id == position_id]
+    closing = [deal for deal in mine if deal.closing]
+    return Ended(
+        position_id,
+        sum(deal.profit for deal in closing),
+        sum(deal.commission for deal in closing),
+        closing[-1].reason if closing else otherwise,
+        closing[-1].time if closing else None,
+        sum(deal.swap for deal in closing),
+        max(opening_commission, sum(deal.commission for deal in mine if not deal.closing)),
+    )
+
+
+def ended_by(books: ModelBooks, leg: CloseIntent, ack: Ack) -> Ended:
+    """What the position that a closing leg of ours has ended came to; ``books`` are those before the leg."""
+    held = books.position
+    known = held.commission if held is not None and held.position_id == leg.position_id else 0.0
+    return ended(leg.position_id, ack.deals, "order", known)
 
 
 def after_ack(books: ModelBooks, intent: Intent, ack: Ack) -> ModelBooks:
@@ -72,6 +94,7 @@ def _after_open(books: ModelBooks, intent: OpenIntent, ack: Ack) -> ModelBooks:
         sum(deal.volume_cents for deal in ack.deals) or intent.volume_cents,
         ack.price,
         ack.deals[-1].time if ack.deals else intent.decided_at,
+        commission=sum(deal.commission for deal in ack.deals),
     )
     return replace(books, position=held, watch=None, waiting=None)
 
@@ -81,7 +104,7 @@ def _after_close(books: ModelBooks, intent: CloseIntent, ack: Ack) -> ModelBooks
         since = books.pending_close.since if books.pending_close else intent.decided_at
         return replace(books, pending_close=PendingClose(intent.position_id, since, intent.cause))
     waiting = books.waiting
-    result = ended(intent.position_id, ack.deals, otherwise="order")
+    result = ended_by(books, intent, ack)
     direction = _closed_direction(books, intent, ack)
     if direction and result.reason != "order":
         waiting = Waiting(CAUSE_OF_END[result.reason], direction)
@@ -123,7 +146,8 @@ def adopted(books: ModelBooks, position: Position) -> ModelBooks:
     if held is not None and held.position_id == position.position_id:
         if held.volume_cents == position.volume_cents:
             return books
-        return replace(books, position=replace(held, volume_cents=position.volume_cents))
+        left = replace(held, volume_cents=position.volume_cents, commission=position.commission)
+        return replace(books, position=left)
     intensity = real_intensity(position, books)
     if intensity is None:
         return books
@@ -136,6 +160,7 @@ def adopted(books: ModelBooks, position: Position) -> ModelBooks:
             position.volume_cents,
             position.entry_price,
             position.opened_at,
+            commission=position.commission,
         ),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, get_args
 
-from oracle_batch.broker.base import Ack, CloseReason
+from oracle_batch.broker.base import Ack, CloseCause, CloseReason
 from oracle_batch.hands.books import AckWord
 from oracle_batch.types import ACTION_BY_NAME, ACTIONS
 
@@ -15,15 +15,18 @@ COMMENT_LENGTH = 32
 COMMENT_HEAD = "O|2.0|"
 
 CLOSED_WORD: dict[CloseReason, str] = {
-    "order": "SIGNAL",
+    "order": "MANUAL",
     "stop_loss": "SL",
     "take_profit": "TP",
     "stop_out": "SO",
     "manual": "MANUAL",
 }
-
+"""How a position ended that no close of ours has ended."""
+CAUSE_WORD: dict[CloseCause, str] = {"signal": "SIGNAL", "emergency": "EMERGENCY", "operator": "OPERATOR"}
+"""How it ended by an order of ours."""
 
 _REASON_OF: Final[Mapping[str, CloseReason]] = {word: reason for reason, word in CLOSED_WORD.items()}
+_CAUSE_OF: Final[Mapping[str, CloseCause]] = {word: cause for cause, word in CAUSE_WORD.items()}
 _STATUSES: Final[Mapping[str, AckWord]] = {status: status for status in get_args(AckWord)}
 _BALANCE: Final = re.compile(r"(-?[0-9]+)([kM]?)")
 _BALANCE_UNITS: Final = {"": 1, "k": 1_000, "M": 1_000_000}
@@ -74,12 +77,16 @@ class AckText:
 
 @dataclass(frozen=True, slots=True)
 class ClosedText:
-    """What ``CLOSED|…`` says: the net profit is in whole cents of the account currency."""
+    """What ``CLOSED|…`` says: the net profit is in whole cents of the account currency.
+
+    ``cause`` is that of an order of ours, whose reason is ``order``; None where something else has ended the position.
+    """
 
     symbol: str
     position_id: int
     net_profit: float
     reason: CloseReason
+    cause: CloseCause | None = None
 
 
 def order_comment(hmm_state: int, action: int, balance: float, drawdown_pct: float, virtual_pnl: float) -> str:
@@ -150,9 +157,12 @@ def ack_text(symbol: str, action: int, ack: Ack, digits: int) -> str:
     return f"{head}|T:{ack.position_id}{price}{slip}"
 
 
-def closed_text(symbol: str, position_id: int, net_profit: float, reason: CloseReason) -> str:
-    """``CLOSED|EURUSD|12345|-9.87|SL``."""
-    return f"CLOSED|{symbol}|{position_id}|{net_profit:.2f}|{CLOSED_WORD[reason]}"
+def closed_text(
+    symbol: str, position_id: int, net_profit: float, reason: CloseReason, cause: CloseCause | None = None
+) -> str:
+    """``CLOSED|EURUSD|12345|-9.87|SL``; ``cause`` is that of a close of ours, which a stop may have forestalled."""
+    word = CAUSE_WORD[cause] if cause is not None and reason == "order" else CLOSED_WORD[reason]
+    return f"CLOSED|{symbol}|{position_id}|{net_profit:.2f}|{word}"
 
 
 def parse_wire(text: str) -> SignalText | AckText | ClosedText:
@@ -164,7 +174,7 @@ def parse_wire(text: str) -> SignalText | AckText | ClosedText:
     >>> parse_wire("SIGNAL|EURUSD|LONG_WEAK|3|0.00")
     SignalText(symbol='EURUSD', action=1, hmm_state=3, virtual_pnl=0.0)
     >>> parse_wire("CLOSED|EURUSD|12345|-9.87|SL")
-    ClosedText(symbol='EURUSD', position_id=12345, net_profit=-9.87, reason='stop_loss')
+    ClosedText(symbol='EURUSD', position_id=12345, net_profit=-9.87, reason='stop_loss', cause=None)
     """
     try:
         match text.split("|"):
@@ -176,7 +186,9 @@ def parse_wire(text: str) -> SignalText | AckText | ClosedText:
                 code = None if reason == "None" else reason
                 return AckText(_symbol(symbol), ACTION_BY_NAME[action].index, _STATUSES[status], code)
             case ["CLOSED", symbol, position_id, net, word]:
-                return ClosedText(_symbol(symbol), _whole(position_id), _number(net), _REASON_OF[word])
+                cause = _CAUSE_OF.get(word)
+                reason = "order" if cause is not None else _REASON_OF[word]
+                return ClosedText(_symbol(symbol), _whole(position_id), _number(net), reason, cause)
     except (KeyError, ValueError) as error:
         raise ValueError(f"{text!r} is no wire form: {error}") from error
     raise ValueError(f"{text!r} is no wire form")

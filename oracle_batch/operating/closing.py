@@ -89,13 +89,13 @@ def closings(job: Job, visits: Sequence[Visit], wanted: Callable[[CloseIntent], 
         for leg, ack in one.desk.recovery.found:
             if isinstance(leg, CloseIntent) and leg.cause == "operator" and ack.status == "OK" and wanted(leg):
                 legs.append((leg, ack))
-        closed += [_closed(one.account, leg, ack) for leg, ack in legs]
+        closed += [_closed(one.account, leg, ack, one.desk.ends.get(leg.intent_id)) for leg, ack in legs]
     errors = {one.account: one.error for one in visits if one.error is not None}
     return Closings(closed, errors, len(job.settings.accounts))
 
 
-def _closed(account: str, leg: CloseIntent, ack: Ack) -> Closed:
-    net = ledger.ended(leg.position_id, ack.deals).net if ack.deals else None
+def _closed(account: str, leg: CloseIntent, ack: Ack, end: ledger.Ended | None) -> Closed:
+    net = end.net if end is not None and ack.deals else None
     return Closed(account, leg.model, leg.symbol, leg.position_id, ack.status, ack.reason, net)
 
 

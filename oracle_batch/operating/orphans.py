@@ -149,4 +149,5 @@ def _to_adopt(desk: Desk, ticket: int, name: str, intensity: int | None) -> Held
         position.entry_price,
         position.opened_at,
         relabelled=comment is not None and comment.intensity != chosen,
+        commission=position.commission,
     )

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from oracle_batch.broker.base import Ack, AckStatus, AmendIntent, CloseIntent, CloseReason, Deal, OpenIntent
+from oracle_batch.broker.base import Ack, AckStatus, AmendIntent, CloseCause, CloseIntent, CloseReason, Deal, OpenIntent
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -58,7 +58,11 @@ class Fill(_Record, frozen=True):
 
 
 class Close(_Record, frozen=True):
-    """The end of one of our positions, whoever ended it. Money in the account currency."""
+    """The end of one of our positions, whoever ended it. Money in the account currency.
+
+    ``profit``, ``commission`` and ``swap`` are those of the closing deals; the net result in ``wire`` is less
+    ``opening_commission``, too, which the opening's Fill records hold. ``cause`` is that of a close of ours.
+    """
 
     model: str
     position_id: int
@@ -67,6 +71,8 @@ class Close(_Record, frozen=True):
     reason: CloseReason
     wire: str
     swap: float = 0.0
+    opening_commission: float = 0.0
+    cause: CloseCause | None = None
 
 
 class Event(_Record, frozen=True):

@@ -16,6 +16,7 @@ from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.broker import paper_account
 from oracle_batch.broker.base import AmendIntent, Broker, CloseIntent, Intent, OpenIntent, StopTrigger
 from oracle_batch.broker.paper import PaperBroker
+from oracle_batch.broker.paper_account import save_book
 from oracle_batch.clock import FrozenClock
 from oracle_batch.config.settings import PaperSettings
 from oracle_batch.errors import BrokerError, StateError
@@ -469,3 +470,11 @@ def test_the_oldest_cash_flows_become_a_total(tmp_path: Path, monkeypatch: pytes
     assert [flow.amount for flow in run(again.cash_flows(0))] == [2.0, 4.0]
     assert run(again.account()).balance == 10_007.0
     assert desk.saved()["forgotten"]["flows"] == 100
+
+
+@pytest.mark.parametrize("digits", [0, 3, 8])
+def test_the_account_says_how_many_digits_its_money_has(tmp_path: Path, digits: int) -> None:
+    desk = Desk(tmp_path)
+    save_book(desk.state, market_book.new_book("paper", "USD", 10_000, 100, clock=T0, money_digits=digits))
+    account = run(desk.session().account())
+    assert (account.balance, account.money_digits) == (10_000.0, digits)

@@ -37,7 +37,7 @@ DONE = Ack(CLOSE.intent_id, "OK", None, 7, 1.1, 0.0, (deal(closing=True, profit=
 
 def test_a_filled_entry_is_held_and_waits_for_nothing() -> None:
     books = ledger.after_ack(ModelBooks(waiting=Waiting("missed", 1)), OPEN, FILLED)
-    assert books.position == HeldPosition(7, 1, 2, 300_000, 1.1, 1801.0)
+    assert books.position == HeldPosition(7, 1, 2, 300_000, 1.1, 1801.0, commission=0.1)
     assert books.waiting is None
 
 
@@ -60,6 +60,34 @@ def test_losses_in_a_row_are_counted_net_of_commission(profit: float, losses: in
     after = with_end(two, MODEL, "EURUSD", end, 2000.0, 86400.0)
     assert after.trades.streak(MODEL).losses == losses
     assert [(one.time, one.net) for one in after.trades.trades] == [(1801.0, end.net)]
+
+
+def test_a_trade_costs_what_its_opening_cost_too() -> None:
+    held = with_(HELD, commission=0.35)
+    done = Ack(CLOSE.intent_id, "OK", None, 7, 1.1, 0.0, (replace(deal(closing=True, profit=0.5), swap=-0.1),))
+    end = ledger.ended_by(ModelBooks(position=held), CLOSE, done)
+    assert end.net == pytest.approx(0.5 - 0.1 - 0.1 - 0.35)
+    after = with_end(AccountRisk(), MODEL, "EURUSD", end, 2000.0, 86400.0)
+    assert after.trades.streak(MODEL).losses == 1, "0.30 for both sides' commission and the swap: a loss"
+
+
+def test_the_cost_of_the_opening_is_told_by_its_deal_or_by_the_books_whichever_knows_more() -> None:
+    opened, closed = deal(closing=False), deal(closing=True, profit=1.0)
+    assert ledger.ended(7, [opened, closed]).opening_commission == 0.1
+    assert ledger.ended(7, [closed], opening_commission=0.3).opening_commission == 0.3
+    assert ledger.ended(7, [opened, closed], opening_commission=0.05).opening_commission == 0.1
+
+
+def test_a_close_by_another_position_than_the_one_held_costs_only_itself() -> None:
+    other = with_(HELD, position_id=8, commission=9.0)
+    assert ledger.ended_by(ModelBooks(position=other), CLOSE, DONE).opening_commission == 0.0
+
+
+def test_a_position_that_was_closed_in_part_costs_what_is_left() -> None:
+    half = replace(POSITION, volume_cents=150_000, commission=0.05)
+    left = ledger.adopted(ModelBooks(position=with_(HELD, commission=0.1)), half).position
+    assert left is not None
+    assert (left.volume_cents, left.commission) == (150_000, 0.05)
 
 
 def test_an_end_without_deals_is_remembered_as_of_now() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from oracle_batch.broker.base import Ack, AckStatus, CloseReason
+from oracle_batch.broker.base import Ack, AckStatus, CloseCause, CloseReason
 from oracle_batch.hands.texts import (
     AckText,
     ClosedText,
@@ -29,6 +29,7 @@ SYMBOLS = st.sampled_from(["EURUSD", "US500.cash", "US_500", "#AAPL", "X"])
 ACTION = st.integers(0, 6)
 MONEY = st.floats(-1e12, 1e12)
 IDS = st.integers(1, 2**53)
+CAUSES = st.none() | st.sampled_from(get_args(CloseCause))
 CODES = st.from_regex(r"[A-Z][A-Z_]{0,20}", fullmatch=True).filter(lambda code: code != "None")
 
 
@@ -58,10 +59,23 @@ def test_an_ack_of_a_refusal_reads_back(symbol: str, action: int, status: AckSta
     assert parse_wire(text) == AckText(symbol, action, status, reason)
 
 
-@given(SYMBOLS, IDS, MONEY, st.sampled_from(get_args(CloseReason)))
-def test_a_close_reads_back(symbol: str, position: int, net: float, reason: CloseReason) -> None:
-    text = closed_text(symbol, position, net, reason)
+@given(SYMBOLS, IDS, MONEY, st.sampled_from([one for one in get_args(CloseReason) if one != "order"]), CAUSES)
+def test_an_end_that_is_no_order_of_ours_reads_back(
+    symbol: str, position: int, net: float, reason: CloseReason, cause: CloseCause | None
+) -> None:
+    text = closed_text(symbol, position, net, reason, cause)
     assert parse_wire(text) == ClosedText(symbol, position, float(f"{net:.2f}"), reason)
+
+
+@given(SYMBOLS, IDS, MONEY, st.sampled_from(get_args(CloseCause)))
+def test_a_close_of_ours_reads_back_with_its_cause(symbol: str, position: int, net: float, cause: CloseCause) -> None:
+    text = closed_text(symbol, position, net, "order", cause)
+    assert text.endswith(f"|{cause.upper()}")
+    assert parse_wire(text) == ClosedText(symbol, position, float(f"{net:.2f}"), "order", cause)
+
+
+def test_an_order_that_was_not_ours_is_somebodys_hand() -> None:
+    assert closed_text("EURUSD", 1, 2.5, "order") == closed_text("EURUSD", 1, 2.5, "manual")
 
 
 def test_the_forms_of_the_design_are_read() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from oracle_batch.broker.base import Ack, CloseIntent, Gate, Intent
 from oracle_batch.errors import BrokerError, ConfigError, LockHeld
+from oracle_batch.hands.texts import ClosedText, parse_wire
 from oracle_batch.operating.closing import close
 from oracle_batch.operating.visits import visit
 from oracle_batch.store.lock import hold
@@ -63,7 +64,9 @@ def test_what_is_journalled_is_the_intent_the_answer_the_fill_and_the_end(lab: L
     assert isinstance(fill, Fill)
     assert fill.deal.closing
     assert isinstance(end, Close)
-    assert end.wire.startswith("CLOSED|EURUSD|1|")
+    word = parse_wire(end.wire)
+    assert isinstance(word, ClosedText)
+    assert (word.symbol, word.position_id, word.reason, word.cause) == ("EURUSD", 1, "order", "operator")
     assert [(one.name, one.detail) for one in rest] == [("position_ended", {"time": now})]
 
 
