@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from oracle_batch.cli.session import END_OF_TIME, Session, complain
+from oracle_batch.cli.session import END_OF_TIME, Session, complain, print_json
 from oracle_batch.errors import ConfigError, DataError, UsageError
 
 if TYPE_CHECKING:
@@ -24,12 +24,17 @@ Format = Literal["table", "json", "csv"]
 _Kind = Literal["signal", "intent", "ack", "fill", "close", "event"]
 
 
+journal_app = typer.Typer(invoke_without_command=True)
+Account = Annotated[str | None, typer.Option(help="Only this account.")]
+
+
+@journal_app.callback()
 def journal(
     ctx: typer.Context,
     since: Annotated[
         str | None, typer.Option(help="From: Unix seconds, ISO 8601 with offset, or a UTC day such as 2026-07-24.")
     ] = None,
-    account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
+    account: Account = None,
     model: Annotated[str | None, typer.Option(help="Only this model id or symbol.")] = None,
     kind: Annotated[_Kind | None, typer.Option(help="Only lines of this kind.")] = None,
     form: Annotated[Format, typer.Option("--format", help="json prints one object a line.")] = "table",
@@ -39,6 +44,8 @@ def journal(
     A line that cannot be read is told with its number, the others are shown, and the exit code is 65. Looks only:
     takes no lock and asks no broker.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     from oracle_batch.readback import read_back
 
     session: Session = ctx.obj
@@ -57,6 +64,69 @@ def journal(
 
     _WRITERS[form](rows())
     if damaged:
+        raise typer.Exit(DataError.exit_code)
+
+
+@journal_app.command("verify")
+def verify(
+    ctx: typer.Context,
+    account: Account = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as one JSON object.")] = False,
+) -> None:
+    """Check every line's checksum, that every leg has its answer, and that none was filled twice.
+
+    Reads compacted months, too. Exit code 65 when something is wrong. A leg that the next run will ask the broker for
+    is told, and is nothing wrong. Looks only: takes no lock and asks no broker.
+    """
+    from oracle_batch.verifying import verify as verified
+
+    session: Session = ctx.obj
+    workspace = session.existing_workspace()
+    accounts = _accounts(workspace, session.settings(announce=False), account)
+    found = [verified(workspace, name) for name in accounts]
+    for one in found:
+        for problem in one.problems:
+            complain(f"{one.account}: {problem}")
+        if not as_json:
+            state = f"{len(one.open)} open: {', '.join(one.open)}" if one.open else "none open"
+            counts = f"{one.lines:,} lines, {one.intents:,} order legs, {one.answered:,} answered, {state}"
+            typer.echo(f"{one.account}: {'damaged' if one.problems else 'whole'}; {counts}")
+    if as_json:
+        print_json({"accounts": {one.account: one.to_json() for one in found}})
+    if any(one.problems for one in found):
+        raise typer.Exit(DataError.exit_code)
+
+
+@journal_app.command("compact")
+def compact(ctx: typer.Context, account: Account = None) -> None:
+    """Turn old months into Parquet, line by line the same: smaller, and still read by `journal`.
+
+    The newest two months stay, and all that the books have not taken in. Waits up to 60 s for a running tick.
+    """
+    from oracle_batch.errors import StateError
+    from oracle_batch.store import compaction, executor
+    from oracle_batch.store.lock import OPERATOR_TIMEOUT_S, hold
+
+    session: Session = ctx.obj
+    workspace = session.existing_workspace()
+    accounts = _accounts(workspace, session.settings(announce=False), account)
+    failed = False
+    workspace.ensure()
+    with hold(workspace.lock, timeout_s=OPERATOR_TIMEOUT_S):
+        for name in accounts:
+            folder = workspace.journal_folder(name)
+            try:
+                books = executor.load(workspace.executor_path(name), name)
+                old = compaction.months_to_compact(folder, books.journal if books else None)
+                for one in compaction.compact(folder, old):
+                    typer.echo(f"{name}: {one.file}: {one.lines:,} lines, {one.before:,} bytes are {one.after:,} now")
+            except StateError as error:
+                complain(f"account {name}: {error}")
+                failed = True
+            else:
+                if not old:
+                    typer.echo(f"{name}: nothing to compact")
+    if failed:
         raise typer.Exit(DataError.exit_code)
 
 

@@ -28,4 +28,4 @@ def commands(app: typer.Typer) -> None:
     app.command("disable")(operator.disable)
     app.command("orphans")(operator.orphans)
     app.add_typer(risk_app, name="risk")
-    app.command("journal")(journal.journal)
+    app.add_typer(journal.journal_app, name="journal")

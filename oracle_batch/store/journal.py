@@ -22,6 +22,7 @@ from oracle_batch.store.lines import DamagedLineError, Entry, UnknownLineError
 from oracle_batch.store.records import Event, Record
 
 _MONTH_FILE: Final = re.compile(r"\d{4}-\d{2}\.jsonl")
+_COMPACTED_FILE: Final = re.compile(r"\d{4}-\d{2}\.parquet")
 _UNMARKED_MONTHS: Final = 2
 _TORN_TEXT: Final = 200
 
@@ -194,8 +195,21 @@ def month_names(folder: Path) -> list[str]:
     Raises:
         StateError: the folder cannot be listed.
     """
+    return _names_like(folder, _MONTH_FILE)
+
+
+def compacted_names(folder: Path) -> list[str]:
+    """The files of months that were compacted, oldest first.
+
+    Raises:
+        StateError: the folder cannot be listed.
+    """
+    return _names_like(folder, _COMPACTED_FILE)
+
+
+def _names_like(folder: Path, pattern: re.Pattern[str]) -> list[str]:
     try:
-        return sorted(path.name for path in folder.iterdir() if _MONTH_FILE.fullmatch(path.name))
+        return sorted(path.name for path in folder.iterdir() if pattern.fullmatch(path.name))
     except FileNotFoundError:
         return []
     except OSError as error:
