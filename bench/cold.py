@@ -15,7 +15,8 @@ from typing import Any
 from bench.fleet import ROOT, START, STEP
 from oracle_batch.types import STORED_BARS
 
-THREAD_SETTINGS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+NOT_AN_OPERATORS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONDONTWRITEBYTECODE")
+"""Settings that the children do without: the program sets its own thread counts, and installed it has byte code."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ def _command(home: Path, *arguments: object) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """What an operator's shell has: the program sets its own thread counts."""
-    return {name: value for name, value in os.environ.items() if name not in THREAD_SETTINGS}
+    """What an operator's shell has."""
+    return {name: value for name, value in os.environ.items() if name not in NOT_AN_OPERATORS}
 
 
 def close_of(bar: int) -> int:

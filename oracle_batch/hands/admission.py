@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from oracle_batch.hands.exposure import ANY_CURRENCY, Claim, Key, amount, exposures
 from oracle_batch.hands.refusal import DUST, Code, Number, Refusal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _SLOTS, _TRADES, _REQUESTS = Key("slots"), Key("trades"), Key("requests")
 _MARGIN, _LOSS = Key("margin"), Key("loss")
 
+_EXPOSURES: Final = frozenset({"symbol", "symbol_gross", "currency", "currency_gross"})
 _CODES: Final[dict[str, tuple[Code, Code]]] = {
     "slots": ("MAX_OPEN_POSITIONS", "MAX_OPEN_POSITIONS"),
     "trades": ("MAX_TRADES_DAY", "MAX_TRADES_DAY"),
@@ -36,8 +38,7 @@ _CODES: Final[dict[str, tuple[Code, Code]]] = {
 """Of each kind: the code when its limit would be passed, and when a quantity of it is unknown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BookState:
+class BookState(msgspec.Struct, frozen=True, kw_only=True):
     """An account before its entries are judged. Money in account currency; None is unknown.
 
     ``held`` is every open position by id, also foreign ones and those that are being closed; they are inside
@@ -55,8 +56,7 @@ class BookState:
     requests_today: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryCandidate:
+class EntryCandidate(msgspec.Struct, frozen=True, kw_only=True):
     """One model's wish to enter. ``replaces`` is its own position, whose confirmed close releases the entry.
 
     ``refusal`` is what the rules said of it by itself; a refused one reserves nothing. ``requests`` is how many trade
@@ -71,8 +71,7 @@ class EntryCandidate:
     requests: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What became of a candidate."""
 
     model: str
@@ -83,9 +82,11 @@ class Verdict:
         return self.refusal is None
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """What is taken of each limited thing, held and reserved; NaN is unknown. ``held`` can still be replaced."""
+class Ledger(msgspec.Struct, frozen=True):
+    """What is taken of each limited thing, held and reserved; NaN is unknown. ``held`` can still be replaced.
+
+    What has no limit (infinite) is not counted.
+    """
 
     limits: Mapping[str, float]
     taken: Mapping[Key, float]
@@ -94,31 +95,34 @@ class Ledger:
     @classmethod
     def of(cls, state: BookState, rules: EntryRules) -> Ledger:
         """The ledger before the first candidate: open positions, and entries that may have been filled."""
-        limits = _limits(state, rules)
+        limits = {kind: limit for kind, limit in _limits(state, rules).items() if limit != math.inf}
         taken: dict[Key, float] = {_TRADES: state.trades_today, _REQUESTS: state.requests_today}
         for claim in state.held.values():
-            _add(taken, {key: value for key, value in _needs(claim, limits) if key not in (_MARGIN, _LOSS)})
+            _add(taken, {key: value for key, value in _needs(claim, limits).items() if key not in (_MARGIN, _LOSS)})
         for claim in state.in_flight:
-            _add(taken, dict(_needs(claim, limits)))
+            _add(taken, _needs(claim, limits))
         return cls(limits, taken, dict(state.held))
 
     def judge(self, candidate: EntryCandidate) -> tuple[Verdict, Ledger]:
         """A verdict, and the ledger for the next candidate."""
         if candidate.refusal is not None:
             return Verdict(candidate.model, candidate.refusal), self
+        needed = _needs(candidate.claim, self.limits)
+        if "trades" in self.limits:
+            needed[_TRADES] = 1.0
+        if "requests" in self.limits:
+            needed[_REQUESTS] = candidate.requests
         own = self.held.get(candidate.replaces) if candidate.replaces is not None else None
-        needed = dict(_needs(candidate.claim, self.limits))
-        needed[_TRADES], needed[_REQUESTS] = 1, candidate.requests
-        freed = {key: _whole(value) for key, value in _needs(own, self.limits)} if own is not None else {}
+        freed = {} if own is None else {key: _whole(value) for key, value in _needs(own, self.limits).items()}
         for key, value in needed.items():
-            if self.limits[key.kind] != math.inf:
-                refusal = self._refusal(key, value, freed.get(key, 0.0))
-                if refusal is not None:
-                    return Verdict(candidate.model, refusal), self
-        taken = dict(self.taken)
-        _add(taken, {key: max(0.0, value - freed.get(key, 0.0)) for key, value in needed.items()})
-        held = self.held
-        if own is not None:
+            refusal = self._refusal(key, value, freed.get(key, 0.0))
+            if refusal is not None:
+                return Verdict(candidate.model, refusal), self
+        taken, held = dict(self.taken), self.held
+        if own is None:
+            _add(taken, needed)
+        else:
+            _add(taken, {key: max(0.0, value - freed.get(key, 0.0)) for key, value in needed.items()})
             held = {position: claim for position, claim in held.items() if position != candidate.replaces}
         return Verdict(candidate.model, None), Ledger(self.limits, taken, held)
 
@@ -185,13 +189,18 @@ def _free_margin(state: BookState, rules: EntryRules) -> float:
     return state.free_margin - state.equity * rules.min_free_margin_pct / 100
 
 
-def _needs(claim: Claim, limits: Mapping[str, float]) -> Iterable[tuple[Key, float]]:
+def _needs(claim: Claim, limits: Mapping[str, float]) -> dict[Key, float]:
     """What a position takes of everything that is limited."""
-    yield _SLOTS, 1.0
-    yield _MARGIN, amount(claim.margin)
-    yield _LOSS, amount(claim.possible_loss)
-    if any(limits[kind] < math.inf for kind in ("symbol", "symbol_gross", "currency", "currency_gross")):
-        yield from exposures(claim)
+    needs: dict[Key, float] = {}
+    if "slots" in limits:
+        needs[_SLOTS] = 1.0
+    if "margin" in limits:
+        needs[_MARGIN] = amount(claim.margin)
+    if "loss" in limits:
+        needs[_LOSS] = amount(claim.possible_loss)
+    if not _EXPOSURES.isdisjoint(limits):
+        needs |= {key: value for key, value in exposures(claim) if key.kind in limits}
+    return needs
 
 
 def _whole(value: float) -> float:

@@ -6,8 +6,10 @@ Whatever says no here refuses an entry alone: closes pass, but for an ordinary o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from oracle_batch.broker.base import Quote
 from oracle_batch.hands.across import OtherPosition, opposite_across_accounts
@@ -35,8 +37,7 @@ class SizeSettings(ProtectionSettings, Protocol):
     def lots(self, intensity: int) -> float: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """One entry that a plan holds, and all that is known of it. None is unknown.
 
     ``loss`` is what its stop, or its spread where it has no stop, can cost with all commission; ``margin`` what the

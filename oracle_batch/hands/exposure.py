@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+
+class Claim(msgspec.Struct, frozen=True):
     """What one position takes of the account, or would take. Money in account currency; None is unknown.
 
     ``value`` is that of the whole contract, ``currencies`` are base and quote (or one alone), ``possible_loss`` is what

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from oracle_batch.broker.base import Account, CloseCause, CloseIntent, OpenIntent, Position, SymbolSpec
 from oracle_batch.hands import sync, watch
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
     from oracle_batch.config import SymbolSettings, TickSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """One model's wish on one bar, with all that is known about fulfilling it.
 
     ``real_intensity`` goes with ``position`` (0 when flat); ``close_time`` is the bar's close, Unix seconds;
@@ -45,8 +46,7 @@ class Candidate:
     sized: Sized | Refusal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelPlan:
+class ModelPlan(msgspec.Struct, frozen=True):
     """What one model does. ``refusal`` is the reason code of an entry that is not even sent, ``numbers`` what it saw.
 
     ``waiting`` is what the model waits for when the legs go as wished; ``relabel`` keeps the position and gives it
@@ -63,7 +63,7 @@ class ModelPlan:
     entry: OpenIntent | None = None
     refusal: str | None = None
     relabel: int | None = None
-    numbers: Mapping[str, Number] = field(default_factory=dict)
+    numbers: Mapping[str, Number] = {}
     upkeep: watch.Upkeep | None = None
     pending: PendingClose | None = None
 

@@ -21,10 +21,13 @@ Which way things are rounded, and what is refused:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from math import isfinite
 from typing import Final, Literal, Protocol
+
+import msgspec
 
 from oracle_batch.broker.base import StopTrigger as StopTrigger
 from oracle_batch.broker.base import SymbolSpec
@@ -64,11 +67,21 @@ class Terms:
 
     def value_of_one(self, volume_cents: int) -> Decimal:
         """Account currency that a price move of 1.0 makes on a volume."""
-        return Decimal(volume_cents) / 100 * exact(self.rate)
+        return _value_of_one(volume_cents, self.rate)
 
     def commission(self, volume_cents: int) -> Decimal:
         """Commission of a round turn."""
-        return exact(self.commission_per_lot) * volume_cents / self.spec.lot_size_cents
+        return _commission(self.commission_per_lot, volume_cents, self.spec.lot_size_cents)
+
+
+@lru_cache(maxsize=256)  # a tick asks this of the same volume again and again
+def _value_of_one(volume_cents: int, rate: float) -> Decimal:
+    return Decimal(volume_cents) / 100 * exact(rate)
+
+
+@lru_cache(maxsize=256)
+def _commission(per_lot: float, volume_cents: int, lot_size_cents: int) -> Decimal:
+    return exact(per_lot) * volume_cents / lot_size_cents
 
 
 class ProtectionSettings(Protocol):
@@ -105,8 +118,7 @@ class ProtectionSettings(Protocol):
     def stop_trigger_method(self) -> StopTrigger: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Distances:
+class Distances(msgspec.Struct, frozen=True):
     """Protection of one order, as distances from its entry price; None where there is none.
 
     ``*_relative`` are the same in 1/100000, multiples of 10^(5 − digits). ``loss`` is what the stop loses, its closing
@@ -131,16 +143,14 @@ class Distances:
         return stop, target
 
 
-@dataclass(frozen=True, slots=True)
-class ProtectionRefused:
+class ProtectionRefused(msgspec.Struct, frozen=True):
     """Why an order must not leave: a stable code and the numbers that were seen."""
 
     reason: RefusalReason
-    numbers: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, float] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Sized:
+class Sized(msgspec.Struct, frozen=True):
     """A volume with the protection that belongs to it.
 
     ``share`` is the volume as a share of the fixed lot's; below 1 where ``risk_per_trade_pct`` took some away.
@@ -238,7 +248,7 @@ def _asked_for(
     entry_price: float,
 ) -> tuple[Decimal | None, Decimal | None] | ProtectionRefused:
     """Stop and target as distances on the grid, None where there is none."""
-    if not any((settings.sl_usd, settings.sl_atr, settings.trailing_usd, settings.tp_usd, settings.tp_atr)):
+    if not (settings.sl_usd or settings.sl_atr or settings.trailing_usd or settings.tp_usd or settings.tp_atr):
         return None, None
     if not terms.rate_known:
         return ProtectionRefused("NO_RATE", {"rate": terms.rate})
@@ -268,10 +278,11 @@ def _asked_for(
 
 def _nearer(money: float, multiple: float, one: Decimal, atr: float | None) -> Decimal | None:
     """The nearer of a distance in money and one in average true ranges, None where neither is asked for."""
-    asked = [distance(exact(money), one)] if money else []
-    if multiple and atr is not None:
-        asked.append(exact(multiple) * exact(atr))
-    return min(asked, default=None)
+    by_money = distance(exact(money), one) if money else None
+    if not multiple or atr is None:
+        return by_money
+    by_range = exact(multiple) * exact(atr)
+    return by_range if by_money is None else min(by_money, by_range)
 
 
 def _limited(

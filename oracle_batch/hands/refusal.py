@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 DUST: Final = 1e-6
 """Sums are held against limits to a millionth, so that 0.1 + 0.2 fits into 0.3."""
@@ -67,8 +68,7 @@ Code = Literal[
 Number = float | int | str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """Why an entry is refused, or an action is due or deferred. ``numbers`` are for the journal; None is unknown."""
 
     code: Code
@@ -81,4 +81,7 @@ def known(*values: float | None) -> bool:
     >>> known(1.0, 0), known(None), known(float("nan"))
     (True, False, False)
     """
-    return all(value is not None and math.isfinite(value) for value in values)
+    for value in values:  # noqa: SIM110 - every rule asks this; a generator takes three times as long
+        if value is None or not math.isfinite(value):
+            return False
+    return True

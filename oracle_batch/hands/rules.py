@@ -5,8 +5,9 @@ Risk can refuse entries; it never refuses a close. Unknown is a refusal, not a p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from oracle_batch.broker.base import Quote
 from oracle_batch.hands import rules_market, rules_time, rules_trades
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from oracle_batch.config.rules import EntryRules
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountFacts:
+class AccountFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules see of an account; None is unknown. Money in account currency.
 
     ``closing_costs`` is what closing every position would cost; ``live``: real money.
@@ -35,8 +35,7 @@ class AccountFacts:
     news: NewsCalendar | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryFacts:
+class EntryFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules see of one candidate; None is unknown.
 
     ``source`` says where its bars are from, ``bar_close`` is the newest one's close (Unix seconds), ``spreads`` the

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Literal
 
 from oracle_batch.broker.base import SymbolSpec
@@ -29,7 +28,7 @@ def volume_cents(lots: float, spec: SymbolSpec) -> int:
     >>> volume_cents(0.29, spec), volume_cents(0.019, spec)
     (2900000, 100000)
     """
-    wanted = int(Decimal(str(lots)) * spec.lot_size_cents)
+    wanted = int(exact(lots) * spec.lot_size_cents)
     volume = wanted - wanted % spec.step_volume_cents
     if volume < spec.min_volume_cents:
         raise VolumeRefusedError("VOLUME_BELOW_MIN")

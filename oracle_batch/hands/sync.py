@@ -6,7 +6,8 @@ An edge is a signal that differs from the previous bar's. Only an edge opens; a 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from oracle_batch.hands.books import Decision, WaitCause, Waiting
 from oracle_batch.types import ACTIONS, Action
@@ -40,8 +41,7 @@ def outlasted(waiting: Waiting | None, silent: Iterable[int]) -> Waiting | None:
     return None if waiting.cause in STICKY else waiting
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What to do, and what the model waits for afterwards if everything goes as wished."""
 
     decision: Decision

@@ -102,6 +102,9 @@ def order_comment(hmm_state: int, action: int, balance: float, drawdown_pct: flo
     """
     head = f"{COMMENT_HEAD}{hmm_state}|{action}|{ACTIONS[action].intensity}"
     units = int(balance)
+    whole = f"{head}|{units}|{drawdown_pct:.1f}|{virtual_pnl:.2f}"
+    if len(whole) <= COMMENT_LENGTH:
+        return whole
     balances = (str(units), f"{int(units / 1e3)}k", f"{int(units / 1e6)}M")
     profits = (f"{virtual_pnl:.2f}", f"{virtual_pnl:.0f}", f"{virtual_pnl:.0e}")
     texts = (f"{head}|{money}|{drawdown_pct:.1f}|{profit}" for profit in profits for money in balances)

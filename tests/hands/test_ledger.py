@@ -124,10 +124,8 @@ def test_a_stop_that_was_quicker_than_our_close_keeps_its_cause(reason: CloseRea
     assert books.waiting == Waiting("stopped", 1)
     plan = ModelPlan(MODEL, 900, 1, "CLOSE", Waiting("missed", 1), CLOSE)
     assert conclude(books, plan, [ack]).waiting == Waiting("stopped", 1)
-    assert conclude(books, replace(plan, action=4, waiting=Waiting("missed", -1)), [ack]).waiting == Waiting(
-        "missed", -1
-    )
-    assert conclude(books, replace(plan, action=0, waiting=None), [ack]).waiting is None
+    assert conclude(books, with_(plan, action=4, waiting=Waiting("missed", -1)), [ack]).waiting == Waiting("missed", -1)
+    assert conclude(books, with_(plan, action=0, waiting=None), [ack]).waiting is None
 
 
 def test_a_refused_close_is_pending_since_the_first_refusal() -> None:

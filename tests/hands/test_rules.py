@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from oracle_batch.broker.base import Quote
 from oracle_batch.config.rules import EntryRules, LowProfit, StoplossGuard
