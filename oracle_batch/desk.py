@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,12 @@ from oracle_batch.hands.books import LastOutcome, ModelBooks
 from oracle_batch.hands.outcome import answer, answers_to, conclude, legs_of
 from oracle_batch.hands.plan import ModelPlan
 from oracle_batch.hands.prices import RELATIVE_SCALE
+from oracle_batch.hands.proof import CLOCK_SKEW_S, Evidence
 from oracle_batch.hands.protection import Distances, Terms
 from oracle_batch.hands.trade_log import counted
 from oracle_batch.hands.watch import Upkeep, begin
 from oracle_batch.journalling import ack_records, close_record
-from oracle_batch.recover import Recovery, plan_event, recover, unanswered
+from oracle_batch.recover import Recovery, doubtful, plan_event, recover, unanswered
 from oracle_batch.report import AccountOutcome, Outcome
 from oracle_batch.store import executor as executor_file
 from oracle_batch.store.executor import Executor
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 UNPROTECTED = "UNPROTECTED"
+NOT_ACCOUNTED_FOR = "NOT_ACCOUNTED_FOR"
 
 
 @dataclass(slots=True)
@@ -128,8 +130,8 @@ class Desk:
         if tail.torn is not None:
             _log.warning("journal: a torn last line was cut off: %s", tail.torn.detail)
         self.positions = await self.broker.positions()
+        books = await self._fold(tail)
         open_ids = frozenset(position.position_id for position in self.positions)
-        books = await self._fold(tail, open_ids)
         self.positions = ledger.claimed(self.positions, books)
         await self._note_ends(books, open_ids)
         self._adopt(books, open_ids)
@@ -137,12 +139,12 @@ class Desk:
         if self.opened:
             self.watch_opened(await self.broker.terms(sorted({entry.symbol for entry, _ in self.opened.values()})))
 
-    async def _fold(self, tail: Tail, open_ids: frozenset[int]) -> dict[str, ModelBooks]:
+    async def _fold(self, tail: Tail) -> dict[str, ModelBooks]:
         damaged = self.executor.damaged
         records = [one for one in tail.records if getattr(one, "model", None) not in damaged]
-        waiting = unanswered(records)
-        deals = await self.broker.deals(min(intent.decided_at for intent in waiting)) if waiting else []
-        self.recovery = recover(self.executor.models, records, open_ids, deals)
+        self.recovery = recover(self.executor.models, records, await self._evidence(records))
+        for leg in self.recovery.unsure:
+            _log.warning("%s: the broker does not tell yet what became of it; %s waits", leg.intent_id, leg.model)
         for intent, ack in self.recovery.found:
             _log.warning("recovered %s: %s %s", intent.intent_id, ack.status, ack.reason)
             self._note_close(intent, ack)
@@ -159,6 +161,22 @@ class Desk:
             self.remember(with_(memory, anchors=with_(memory.anchors, pause=pause)))
         self.ended_at.update(self.recovery.ended_at)
         return self.recovery.books
+
+    async def _evidence(self, records: Sequence[Record]) -> Evidence:
+        """What the broker shows of the legs without an answer, asked once more where that is no proof yet."""
+        waiting = unanswered(records)
+        if not waiting:
+            return Evidence(self.positions)
+        since = min(leg.decided_at for leg in waiting) - CLOCK_SKEW_S
+        for last in (False, True):
+            seen = Evidence(self.positions, await self.broker.orders(since), await self.broker.deals(since))
+            if last or not self.broker.absence_grace_s or not doubtful(self.executor.models, records, seen):
+                break
+            import asyncio  # not before: a run between bars on paper needs no event loop
+
+            await asyncio.sleep(self.broker.absence_grace_s)
+            self.positions = await self.broker.positions()
+        return seen
 
     async def _note_ends(self, books: dict[str, ModelBooks], open_ids: frozenset[int]) -> None:
         """Positions that ended without us: by a stop, or by hand."""
@@ -326,13 +344,14 @@ class Desk:
         """Make the answers durable; legs whose outcome is unknown stay in the part that the next run folds."""
         if self.dry_run:
             return
-        if not (self.before_send or self.after_send or self.intents):
+        unsettled = self.recovery.unsettled
+        if not (self.before_send or self.after_send or self.intents or unsettled):
             return
         mark = self.journal.append([*self.before_send, *self.after_send])
         unknown = {leg.intent_id: leg for leg in self.intents if self.acks[leg.intent_id].status == "UNKNOWN"}
-        if unknown:
-            plans = [one for one in self.plans if any(leg.intent_id in unknown for leg in legs_of(one))]
-            self.journal.append([*map(plan_event, plans), *unknown.values()])
+        plans = [one for one in self.plans if any(leg.intent_id in unknown for leg in legs_of(one))]
+        if unknown or unsettled:
+            self.journal.append([*unsettled, *map(plan_event, plans), *unknown.values()])
         self.executor = with_(self.executor, journal=mark)
 
     def commit(self) -> None:
@@ -350,6 +369,10 @@ class Desk:
         last = LastOutcome(bar_time or 0, error=str(error), reason=_code(error))
         self.book(name, with_(self.books(name), last=last))
         self.after_send.append(Event("model_failed", name, {"error": str(error)}))
+
+    def leave_unsure(self, name: str, thought: Thought) -> None:
+        """Note that nothing is done for a model whose last order is not accounted for; the next run asks again."""
+        self.outcomes[name] = Outcome(thought.bar_time, thought.action, None, None, "UNKNOWN", NOT_ACCOUNTED_FOR)
 
     def outcome(self) -> AccountOutcome:
         """The account's part of the report."""

@@ -50,9 +50,12 @@ async def propose(
 ) -> Proposal | None:
     """What each model would do on its newest bar; None where there is nothing to do. ``windows`` are their bars."""
     due = []
+    unsure = {leg.model for leg in desk.recovery.unsure}
     for name, thought in thoughts.items():
         _count_revisions(desk, name, thought)
-        if thought.bar_time > max(desk.books(name).last_bar, thought.twin.warmed_to):
+        if name in unsure:
+            desk.leave_unsure(name, thought)
+        elif thought.bar_time > max(desk.books(name).last_bar, thought.twin.warmed_to):
             due.append(thought)
     if not due and not (desk.failed and desk.positions) and not (desk.opened or desk.recovery.pause):
         return None
@@ -102,7 +105,7 @@ async def _assessed(desk: Desk, symbols: set[str], now: float) -> RiskView | Non
 
 def _tell(desk: Desk, one: ModelPlan, thought: Thought) -> None:
     """The signal, and what is made of it, for the log and the journal."""
-    wire = texts.signal_text(thought.model.symbol, thought.action, thought.hmm_state, thought.virtual_pnl)
+    wire = texts.signal_text(thought.model.symbol, one.action, thought.hmm_state, thought.virtual_pnl)
     _log.info("%s", wire)
     desk.before_send.append(Signal(one.model, one.bar_time, one.action, thought.hmm_state, thought.virtual_pnl, wire))
     if one.refusal is not None:
@@ -126,14 +129,15 @@ def _candidate(desk: Desk, thought: Thought, view: RiskView | None, windows: Map
         raise settings
     books = _outlasted(desk, thought)
     position, intensity = _real(desk, name, books)
+    action, edge = _decision(desk, thought)
     return Candidate(
         name,
         model.broker_symbol,
         thought.bar_time,
         thought.bar_time + TIMEFRAME_SECONDS[model.timeframe],
         desk.rules.entry_deadline(model.timeframe),
-        thought.action,
-        thought.before.last_action,
+        action,
+        edge,
         thought.hmm_state,
         thought.virtual_pnl,
         settings,
@@ -141,22 +145,35 @@ def _candidate(desk: Desk, thought: Thought, view: RiskView | None, windows: Map
         books,
         position,
         intensity,
-        _size(desk, thought, settings, view, windows.get(name)),
+        _size(desk, thought, action, settings, view, windows.get(name)),
     )
 
 
+def _decision(desk: Desk, thought: Thought) -> tuple[int, bool]:
+    """The action on the newest bar and whether it is an edge; a decision that is carried out in part stands."""
+    standing = desk.recovery.standing.get(thought.model.model_id)
+    if standing is not None and standing.bar_time == thought.bar_time:
+        return standing.action, standing.edge
+    return thought.action, thought.action != thought.before.last_action
+
+
 def _size(
-    desk: Desk, thought: Thought, settings: SymbolSettings, view: RiskView | None, bars: Bars | None
+    desk: Desk,
+    thought: Thought,
+    action: int,
+    settings: SymbolSettings,
+    view: RiskView | None,
+    bars: Bars | None,
 ) -> Sized | Refusal | None:
     """Volume and protection of what a model wishes for; None where it wishes for nothing, or nothing can be known."""
-    if not ACTIONS[thought.action].intensity or view is None:
+    if not ACTIONS[action].intensity or view is None:
         return None
     symbol, wants_atr = thought.model.broker_symbol, settings.sl_atr or settings.tp_atr
     return entries.size(
         settings,
         view.market.terms.get(symbol),
         view.market.quotes.get(symbol),
-        action=thought.action,
+        action=action,
         atr=atr(bars, settings.atr_period) if wants_atr and bars is not None else None,
         balance=desk.account.balance,
         equity=desk.account.equity,
@@ -190,9 +207,14 @@ def _real(desk: Desk, name: str, books: ModelBooks) -> tuple[Position | None, in
 
 
 def _count_revisions(desk: Desk, name: str, thought: Thought) -> None:
-    for bar_time in thought.replaced:
-        books = desk.executor.models.get(name)
-        if books is None or (name, bar_time) in desk.recovery.decisions_revised or bar_time > books.last_bar:
+    acted = {one.bar_time: one.action for one in desk.recovery.concluded if one.model == name}
+    standing = desk.recovery.standing.get(name)
+    if standing is not None:
+        acted[standing.bar_time] = standing.action
+    again = [thought.bar_time] if acted.get(thought.bar_time, thought.action) != thought.action else []
+    for bar_time in dict.fromkeys((*thought.replaced, *again)):
+        books = desk.books(name)
+        if (name, bar_time) in desk.recovery.decisions_revised or (bar_time > books.last_bar and bar_time not in again):
             continue
         desk.book(name, with_(books, decisions_revised=books.decisions_revised + 1))
         desk.before_send.append(Event(DECISION_REVISED, name, {"bar_time": bar_time}))

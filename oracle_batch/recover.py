@@ -1,8 +1,9 @@
 """What an interrupted run left behind: the journal's tail folded into the books (DESIGN §5). Pure.
 
 An intent with an ack is booked as the ack says. An intent without one is looked up at the broker: found, it is
-adopted; not found, it never arrived, and the sync table decides anew whether it may still be sent. A plan whose legs
-all have their answer is concluded as the interrupted run would have done.
+adopted; absent by proof, it never arrived, and may still be sent, for the decision that the journal holds; neither, and
+nothing is done about it until the broker tells. A plan whose legs all have their answer is concluded as the interrupted
+run would have done. The rules, numbered, are in docs/exactly-once.md.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import msgspec
 from msgspec.structs import replace
 
 from oracle_batch.broker.base import Ack, CloseIntent, Deal, Intent, OpenIntent
-from oracle_batch.hands import ledger
+from oracle_batch.hands import ledger, proof
 from oracle_batch.hands.anchors import LimitPause
 from oracle_batch.hands.books import HeldPosition, ModelBooks, Waiting
 from oracle_batch.hands.outcome import answers_to, conclude, legs_of
-from oracle_batch.hands.plan import ModelPlan
+from oracle_batch.hands.plan import ModelPlan, Standing
+from oracle_batch.hands.proof import Evidence
 from oracle_batch.hands.watch import Upkeep
 from oracle_batch.store.records import AckRecord, Close, Event, Fill, Record
 
 NEVER_ARRIVED = "NEVER_ARRIVED"
 PLAN = "plan"
+DECIDED = "decided"
 REVISED = "bar_revised"
 DECISION_REVISED = "decision_revised"
 POSITION_GIVEN = "position_given"
@@ -42,7 +45,9 @@ class Recovery:
     ``ended_at`` are the ends (Unix seconds) that a run without the brain has noted. ``ends`` are positions that our own
     closes have ended, by the close's id, with model and symbol, and ``told`` those whose end is journalled already.
     ``pause`` is the account's, because of a limit. ``requests`` and ``entries`` count legs that left and entries that
-    were filled; ``opened`` are those entries by model, with the upkeep that was planned.
+    were filled; ``opened`` are those entries by model, with the upkeep that was planned. ``unsure`` are legs that
+    nobody knows about yet, with their plans' events in ``unsettled``; ``standing`` are decisions, by model, whose legs
+    are not all done.
     """
 
     books: dict[str, ModelBooks]
@@ -57,6 +62,9 @@ class Recovery:
     requests: int = 0
     entries: int = 0
     opened: dict[str, tuple[OpenIntent, Upkeep | None]] = field(default_factory=dict)
+    unsure: list[Intent] = field(default_factory=list)
+    unsettled: list[Record] = field(default_factory=list)
+    standing: dict[str, Standing] = field(default_factory=dict)
 
 
 def plan_event(plan: ModelPlan) -> Event:
@@ -86,10 +94,18 @@ def unanswered(tail: Sequence[Record]) -> list[Intent]:
     return list(open_intents.values())
 
 
-def recover(
-    books: Mapping[str, ModelBooks], tail: Sequence[Record], open_ids: frozenset[int], deals: Sequence[Deal]
-) -> Recovery:
-    """Fold the journal's tail into the books; ``open_ids`` and ``deals`` are what the broker shows now."""
+def held_ids(books: Mapping[str, ModelBooks]) -> frozenset[int]:
+    """The positions that the books have."""
+    return frozenset(one.position.position_id for one in books.values() if one.position is not None)
+
+
+def doubtful(books: Mapping[str, ModelBooks], tail: Sequence[Record], seen: Evidence) -> bool:
+    """Whether a leg has no answer even from the broker, so that it is worth asking once more, a little later."""
+    return any(not isinstance(proof.find(leg, seen, held_ids(books)), Ack) for leg in unanswered(tail))
+
+
+def recover(books: Mapping[str, ModelBooks], tail: Sequence[Record], seen: Evidence) -> Recovery:
+    """Fold the journal's tail into the books; ``seen`` is what the broker shows now."""
     revised = _bars(tail, DECISION_REVISED)
     result = Recovery(dict(books), revised=_bars(tail, REVISED), decisions_revised=revised)
     journalled = [record.deal for record in tail if isinstance(record, Fill)]
@@ -130,9 +146,15 @@ def recover(
         elif isinstance(record, Event) and record.name == RISK_RESET:
             result.pause = None
     for intent in unanswered(tail):
-        ack = ledger.resolve(intent, open_ids, deals) or Ack(intent.intent_id, "FAIL", NEVER_ARRIVED)
+        finding = proof.find(intent, seen, held_ids(result.books))
+        if finding == "unsure":
+            result.unsure.append(intent)
+            continue
+        ack = Ack(intent.intent_id, "FAIL", NEVER_ARRIVED) if finding == "absent" else finding
+        assert isinstance(ack, Ack)
         result.found.append((intent, ack))
         book(intent, ack)
+    _keep_unsettled(result, tail)
     _conclude(result, tail, legs, acks)
     for model, _ in _bars(tail, DECISION_REVISED, counted=False):
         before = result.books.get(model, ModelBooks())
@@ -141,16 +163,32 @@ def recover(
 
 
 def _conclude(result: Recovery, tail: Sequence[Record], legs: Mapping[str, Intent], acks: Mapping[str, Ack]) -> None:
-    """Conclude the newest plan of every model, unless a leg of it never arrived: then it is decided anew."""
-    newest = {record.model: record for record in tail if isinstance(record, Event) and record.name == PLAN}
+    """Conclude the newest plan of every model, unless a leg of it is open: then its decision stands."""
+    newest = {
+        record.model or "": record for record in tail if isinstance(record, Event) and record.name in (PLAN, DECIDED)
+    }
+    unsure = {leg.intent_id for leg in result.unsure}
     for model, event in newest.items():
-        plan = _plan(model or "", event.detail, legs)
+        books = result.books.get(model, ModelBooks())
+        if event.detail["bar_time"] <= books.last_bar:
+            continue
+        if event.name == DECIDED:
+            result.standing[model] = msgspec.convert(event.detail, Standing)
+            continue
+        plan = _plan(model, event.detail, legs)
         answers = answers_to(plan, acks)
-        books = result.books.get(plan.model, ModelBooks())
-        if plan.bar_time <= books.last_bar or any(ack.reason == NEVER_ARRIVED for ack in answers):
+        if any(ack.reason == NEVER_ARRIVED for ack in answers) or any(leg in unsure for leg in event.detail["legs"]):
+            result.standing[model] = Standing(plan.bar_time, plan.action, plan.decision in ("OPEN", "CLOSE_OPEN"))
             continue
         result.books[plan.model] = conclude(books, plan, answers)
         result.concluded.append(plan)
+
+
+def _keep_unsettled(result: Recovery, tail: Sequence[Record]) -> None:
+    """What the next run has to read again: the legs that nobody knows about yet, after the plans they belong to."""
+    ids = {leg.intent_id for leg in result.unsure}
+    plans = [record for record in tail if isinstance(record, Event) and record.name == PLAN]
+    result.unsettled = [*(plan for plan in plans if ids & set(plan.detail["legs"])), *result.unsure]
 
 
 def _plan(model: str, detail: Mapping[str, Any], legs: Mapping[str, Intent]) -> ModelPlan:
@@ -178,14 +216,19 @@ def _upkeep(detail: Mapping[str, Any]) -> Upkeep | None:
 def carried(recovery: Recovery, ended_at: Mapping[str, float]) -> list[Event]:
     """What a run without the brain hands on to the next tick; it stands in the journal after the books' mark.
 
-    Bars whose revision the twins may not have followed yet, and when positions ended (Unix seconds), so that signals
-    before that end no waiting.
+    Bars whose revision the twins may not have followed yet, when positions ended (Unix seconds), so that signals
+    before that end no waiting, and decisions that are carried out in part.
     """
     ended = [Event(POSITION_ENDED, model, {"time": time}) for model, time in sorted(ended_at.items())]
     bars = [(REVISED, model, {"bar_time": bar_time}) for model, bar_time in sorted(recovery.revised)]
+    stands = [
+        Event(DECIDED, model, msgspec.to_builtins(one))
+        for model, one in sorted(recovery.standing.items())
+        if all(leg.model != model for leg in recovery.unsure)
+    ]
     decisions = sorted(recovery.decisions_revised)
     counted = [(DECISION_REVISED, model, {"bar_time": bar_time, "counted": True}) for model, bar_time in decisions]
-    return [*ended, *(Event(name, model, detail) for name, model, detail in (*bars, *counted))]
+    return [*ended, *stands, *(Event(name, model, detail) for name, model, detail in (*bars, *counted))]
 
 
 def _bars(tail: Sequence[Record], name: str, *, counted: bool | None = None) -> frozenset[tuple[str, int]]:

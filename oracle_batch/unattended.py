@@ -41,8 +41,8 @@ async def close_blind(desk: Desk, blind: Collection[str], now: float) -> None:
 
 
 def _unattended(desk: Desk) -> Iterator[tuple[str, Position]]:
-    """Our open positions that no leg of this tick closes and no plan has judged, with their models."""
-    planned = {one.model for one in desk.plans}
+    """Our open positions that no leg closes, no plan has judged and no order is on its way for, with their models."""
+    planned = {one.model for one in (*desk.plans, *desk.recovery.unsure)}
     closing = {leg.position_id for leg in desk.intents if isinstance(leg, CloseIntent)}
     for position in desk.positions:
         name = position.label.removeprefix(LABEL_PREFIX)

@@ -20,6 +20,8 @@ CashKind = Literal["deposit", "withdrawal", "other"]
 StopTrigger = Literal["trade", "opposite", "double_trade", "double_opposite"]
 """What triggers a stop, in the broker's words: the side that the position leaves on or the opposite one, one price or
 two in a row."""
+OrderState = Literal["working", "filled", "rejected", "cancelled", "expired"]
+"""``working``: accepted, and not done with; one that was filled in part and then cancelled counts as filled."""
 Wish = tuple[str, int, int]
 """An order that may be placed: symbol, direction (1 or -1), volume in cents."""
 
@@ -136,6 +138,19 @@ class CashFlow:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedOrder:
+    """An order that reached the broker. ``closing`` ones take volume off ``position_id`` (None: none came of it)."""
+
+    order_id: int
+    client_order_id: str
+    symbol: str
+    state: OrderState
+    closing: bool
+    position_id: int | None
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
 class OpenIntent:
     """An opening leg. ``intent_id`` goes out as the order's client id (DESIGN §5).
 
@@ -229,6 +244,11 @@ Gate = Callable[[OpenIntent], str | None]
 class Broker(Protocol):
     """What the tick needs of a broker. Every method may raise BrokerError."""
 
+    @property
+    def absence_grace_s(self) -> float:
+        """How long an order that is on its way may stay unseen in the lists, in seconds of the machine's own time."""
+        ...
+
     async def connect(self) -> None:
         """Open the session; on paper, load the account."""
         ...
@@ -261,6 +281,10 @@ class Broker(Protocol):
 
     async def deals(self, since: float) -> list[Deal]:
         """Deals executed at or after ``since``, oldest first."""
+        ...
+
+    async def orders(self, since: float) -> list[PlacedOrder]:
+        """Orders placed at or after ``since`` and all that still work, oldest first."""
         ...
 
     async def cash_flows(self, since: float) -> list[CashFlow]:

@@ -19,6 +19,7 @@ from oracle_batch.broker.base import (
     Deal,
     Gate,
     OpenIntent,
+    PlacedOrder,
     Position,
     Quote,
     Request,
@@ -26,7 +27,7 @@ from oracle_batch.broker.base import (
     Wish,
 )
 from oracle_batch.broker.paper_account import load_book, save_book
-from oracle_batch.broker.paper_views import deal_view, flow_view, position_view
+from oracle_batch.broker.paper_views import deal_view, flow_view, orders_view, position_view
 from oracle_batch.bundle.model import Model
 from oracle_batch.clock import Clock
 from oracle_batch.config.settings import PaperSettings
@@ -80,6 +81,10 @@ class PaperBroker:
         self._dry_run = dry_run
         self._excerpts = excerpts
         self._engine: Engine | None = None
+
+    @property
+    def absence_grace_s(self) -> float:
+        return 0.0
 
     @property
     def problems(self) -> dict[str, str]:
@@ -150,6 +155,10 @@ class PaperBroker:
             if quote is not None:
                 found[name] = quote
         return found
+
+    async def orders(self, since: float) -> list[PlacedOrder]:
+        """Orders that were filled; paper answers at once, so that none is ever on its way."""
+        return orders_view(await self.deals(since))
 
     async def deals(self, since: float) -> list[Deal]:
         book = self._now().book

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from oracle_batch.broker.base import CashFlow, Deal, Position
+from collections.abc import Iterable
+
+from oracle_batch.broker.base import CashFlow, Deal, PlacedOrder, Position
 from oracle_batch.market.book import BookedDeal, BookedFlow, OpenPosition, to_money
 
 
@@ -44,6 +46,16 @@ def deal_view(deal: BookedDeal, money_digits: int) -> Deal:
         conversion=deal.rate_source,
         swap=to_money(deal.swap, money_digits),
     )
+
+
+def orders_view(deals: Iterable[Deal]) -> list[PlacedOrder]:
+    """The orders behind deals, oldest first; each was filled at once."""
+    found = {}
+    for deal in deals:
+        found[deal.order_id] = PlacedOrder(
+            deal.order_id, deal.client_order_id, deal.symbol, "filled", deal.closing, deal.position_id, deal.time
+        )
+    return list(found.values())
 
 
 def flow_view(flow: BookedFlow, money_digits: int) -> CashFlow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import replace as relabel
 
@@ -182,22 +182,3 @@ def claimed(positions: Iterable[Position], books: Mapping[str, ModelBooks]) -> l
 def given(books: ModelBooks, held: HeldPosition) -> ModelBooks:
     """The books of a model that an operator has given a position to."""
     return replace(books, position=held, watch=None, waiting=None, pending_close=None)
-
-
-def resolve(intent: Intent, open_ids: frozenset[int], deals: Sequence[Deal]) -> Ack | None:
-    """What became of an intent whose answer is missing, from what the broker holds; None: it never arrived.
-
-    An opening leg is found by its client id among the deals, a closing leg by its position being gone.
-    """
-    if isinstance(intent, OpenIntent):
-        fills = tuple(deal for deal in deals if deal.client_order_id == intent.intent_id and not deal.closing)
-        if not fills:
-            return None
-        volume = sum(deal.volume_cents for deal in fills)
-        price = sum(deal.price * deal.volume_cents for deal in fills) / volume
-        return Ack(intent.intent_id, "OK", "RECOVERED", fills[0].position_id, price, None, fills)
-    if intent.position_id in open_ids:
-        return None
-    closing = tuple(deal for deal in deals if deal.position_id == intent.position_id and deal.closing)
-    last = closing[-1].price if closing else None
-    return Ack(intent.intent_id, "OK", "RECOVERED", intent.position_id, last, None, closing)

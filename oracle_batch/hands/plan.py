@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Candidate(msgspec.Struct, frozen=True):
     """One model's wish on one bar, with all that is known about fulfilling it.
 
-    ``real_intensity`` goes with ``position`` (0 when flat); ``close_time`` is the bar's close, Unix seconds;
-    ``virtual_pnl`` the floating profit that the observation saw; ``sized`` the volume and protection of what is wished,
-    None for the fixed lots without any.
+    ``edge``: the action differs from that of the model's previous bar. ``real_intensity`` goes with ``position`` (0
+    when flat); ``close_time`` is the bar's close, Unix seconds; ``virtual_pnl`` the floating profit that the
+    observation saw; ``sized`` the volume and protection of what is wished, None for the fixed lots without any.
     """
 
     model: str
@@ -35,7 +35,7 @@ class Candidate(msgspec.Struct, frozen=True):
     close_time: int
     entry_deadline_s: int
     action: int
-    previous_action: int
+    edge: bool
     hmm_state: int
     virtual_pnl: float
     settings: SymbolSettings
@@ -66,6 +66,17 @@ class ModelPlan(msgspec.Struct, frozen=True):
     numbers: Mapping[str, Number] = {}
     upkeep: watch.Upkeep | None = None
     pending: PendingClose | None = None
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A decision of which some legs are out: a later run of the same bar carries this one out, whatever it would say.
+
+    ``action`` indexes ``types.ACTIONS``.
+    """
+
+    bar_time: int
+    action: int
+    edge: bool
 
 
 def intent_id(model: str, bar_time: int, leg: int) -> str:
@@ -123,7 +134,7 @@ def _plan_model(candidate: Candidate, account: Account, rules: TickSettings, *, 
         position.direction if position else 0,
         candidate.real_intensity,
         desired,
-        edge=candidate.action != candidate.previous_action,
+        edge=candidate.edge,
         waiting=candidate.books.waiting,
         enter_first=rules.first_signal == "enter" and candidate.books.last_bar == 0,
     )

@@ -19,6 +19,7 @@ from oracle_batch.broker.base import (
     Deal,
     Gate,
     OpenIntent,
+    PlacedOrder,
     Position,
     Quote,
     Request,
@@ -62,6 +63,13 @@ class Wrapped:
 
     async def deals(self, since: float) -> list[Deal]:
         return await self.inner.deals(since)
+
+    @property
+    def absence_grace_s(self) -> float:
+        return self.inner.absence_grace_s
+
+    async def orders(self, since: float) -> list[PlacedOrder]:
+        return await self.inner.orders(since)
 
     async def cash_flows(self, since: float) -> list[CashFlow]:
         return await self.inner.cash_flows(since)
