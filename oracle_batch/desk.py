@@ -407,7 +407,9 @@ class Desk:
         if not requests:
             return
         memory = self.executor.risk
-        day = memory.anchors.day_start if memory.anchors is not None else memory.trades.day.day
+        day = max(memory.trades.day.day, self.clock.now())  # an account that was never looked at: the day it is in
+        if memory.anchors is not None:
+            day = memory.anchors.day_start
         self.remember(with_(memory, trades=counted(memory.trades, day, trades=entries, requests=requests)))
 
     def remember(self, risk: AccountRisk) -> None:

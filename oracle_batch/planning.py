@@ -23,7 +23,7 @@ from oracle_batch.hands.open_risk import held_claims
 from oracle_batch.hands.outcome import legs_of
 from oracle_batch.hands.plan import Candidate, ModelPlan, plan
 from oracle_batch.hands.protection import Sized
-from oracle_batch.hands.refusal import Refusal
+from oracle_batch.hands.refusal import REMEDY, Refusal
 from oracle_batch.hands.rules import AccountFacts, EntryFacts
 from oracle_batch.hands.spreads import SpreadWindow, spread_pips
 from oracle_batch.hands.trade_log import counts_on
@@ -111,7 +111,9 @@ def _tell(desk: Desk, one: ModelPlan, thought: Thought) -> None:
     if one.refusal is not None:
         detail = {"bar_time": one.bar_time, "code": one.refusal, "numbers": dict(one.numbers)}
         desk.before_send.append(Event("refused", one.model, detail))
-        _log.info("%s: %s refused: %s %s", one.model, one.decision, one.refusal, dict(one.numbers) or "")
+        hint = REMEDY.get(one.refusal)
+        words = [one.refusal, *([str(dict(one.numbers))] if one.numbers else []), *([f"({hint})"] if hint else [])]
+        _log.info("%s: %s refused: %s", one.model, one.decision, " ".join(words))
     if legs := legs_of(one):
         desk.before_send.append(plan_event(one))
         desk.intents += legs

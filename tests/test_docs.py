@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from oracle_batch.market.spec_file import SymbolSettings, load_settings
+from oracle_batch.market.specs import Contracts
+
 ROOT = Path(__file__).parents[1]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("data/*.md"), *ROOT.glob("models/*.md")])
@@ -66,6 +69,20 @@ def test_the_seeds_tables_are_whole() -> None:
         if line.startswith("|"):
             cells = re.split(r"(?<!\\)\|", line)[1:-1]
             assert len(cells) in (3, 4), line
+
+
+def test_the_page_about_contracts_tells_every_key_and_its_example_is_read(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "symbols.md").read_text(encoding="utf-8")
+    rows = " ".join(re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE))
+    assert set(re.findall(r"`(\w+)`", rows)) == set(SymbolSettings.__struct_fields__)
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    file = tmp_path / "symbols.json"
+    file.write_text(example, encoding="utf-8")
+    entries = load_settings(file)
+    assert list(entries) == ["XAUUSD", "MYINDEX"]
+    contract = Contracts(entries, (), "USD", file).find("XAUUSD")
+    assert contract is not None
+    assert (contract.spread, contract.spec.lot_size_cents) == (0.25, 10_000)
 
 
 def test_the_cron_example_pauses_nothing_by_accident() -> None:

@@ -6,6 +6,7 @@ import typer
 
 from oracle_batch.cli import brain, demo, guard, journal, operator, resident, status, tick
 from oracle_batch.cli.models import models_app
+from oracle_batch.cli.paper import paper_app
 from oracle_batch.cli.risk import risk_app
 
 
@@ -29,3 +30,4 @@ def commands(app: typer.Typer) -> None:
     app.command("orphans")(operator.orphans)
     app.add_typer(risk_app, name="risk")
     app.add_typer(journal.journal_app, name="journal")
+    app.add_typer(paper_app, name="paper")

@@ -97,13 +97,16 @@ def _refusals(found: Status) -> list[Text]:
     """The numbers that the last refusals saw, one line each."""
     from rich.text import Text
 
+    from oracle_batch.hands.refusal import REMEDY
+
     lines = []
     for account in found.accounts.values():
         for model, one in account.models.items():
             last = one.books.last
             if last is not None and last.numbers:
                 seen = ", ".join(f"{key} {_shown(value)}" for key, value in last.numbers.items())
-                lines.append(Text(f"{model}: {last.reason}: {seen}", style="dim"))
+                hint = REMEDY.get(last.reason or "")
+                lines.append(Text(f"{model}: {last.reason}: {seen}" + (f"; {hint}" if hint else ""), style="dim"))
     return lines
 
 

@@ -40,8 +40,8 @@ class SizeSettings(ProtectionSettings, Protocol):
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """One entry that a plan holds, and all that is known of it. None is unknown.
 
-    ``loss`` is what its stop, or its spread where it has no stop, can cost with all commission; ``margin`` what the
-    broker would take for it, both in account currency.
+    ``loss`` is what its stop, or its spread where it has no stop, can cost with all commission and slippage; ``margin``
+    what the broker would take for it, both in account currency.
     """
 
     plan: ModelPlan
@@ -90,12 +90,11 @@ def wish_of(
     price = quote.ask if plan.entry.direction > 0 else quote.bid
     loss = None
     if terms.rate_known:
-        commission = float(terms.commission(found.volume_cents))
+        commission, one = float(terms.commission(found.volume_cents)), terms.value_of_one(found.volume_cents)
         if found.distances.loss is not None:
-            loss = found.distances.loss + commission / 2
+            loss = found.distances.loss + commission / 2 + float(exact(terms.slippage) * one)
         else:
-            move = exact(terms.spread) + exact(terms.slippage) * 2
-            loss = float(move * terms.value_of_one(found.volume_cents)) + commission
+            loss = float((exact(terms.spread) + exact(terms.slippage) * 2) * one) + commission
     value = contract_value(found.volume_cents, price, terms)
     return Wish(plan=plan, priority=priority, facts=facts, value=value, loss=loss, margin=margin)
 

@@ -65,6 +65,16 @@ Code = Literal[
     "VOLUME_ABOVE_MAX",
     "VOLUME_BELOW_MIN",
 ]
+REMEDY: Final[Mapping[str, str]] = {
+    "SPREAD": "if that is its usual spread, raise max_spread_pips in the symbols file",
+    "STOP_TOO_CLOSE": "set sl_usd to least_money or more in the symbols file, or take fewer lots",
+    "VOLUME_BELOW_MIN": "more lots, a nearer stop, or a higher risk_per_trade_pct in the symbols file",
+    "VOLUME_ABOVE_MAX": "fewer lots in the symbols file",
+    "REQUIRE_STOP": "set sl_usd, sl_atr or trailing_usd in the symbols file",
+    "MAX_STOP_PCT": "a nearer stop or fewer lots in the symbols file",
+}
+"""What to change where a symbol's settings are the likely cause. The symbols file is config/executor_symbols.json,
+unless the account has its own."""
 Number = float | int | str | None
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from oracle_batch.broker.base import Quote
 from oracle_batch.hands.refusal import DUST, Refusal, known
-from oracle_batch.hands.spreads import SpreadWindow, spread_pips
+from oracle_batch.hands.spreads import SpreadWindow, pip_size, spread_pips
 
 if TYPE_CHECKING:
     from oracle_batch.config.rules import EntryRules
@@ -54,7 +54,8 @@ def spread(
     if pips is None:
         return Refusal("UNKNOWN_SPREAD", {"bid": _told(quote.bid), "ask": _told(quote.ask), "digits": digits})
     if max_spread_pips and pips > max_spread_pips:
-        return Refusal("SPREAD", {"pips": pips, "limit_pips": max_spread_pips})
+        pip = pip_size(digits) if digits is not None else None
+        return Refusal("SPREAD", {"pips": pips, "limit_pips": max_spread_pips, "pip": pip})
     if not factor:
         return None
     median = window.median()

@@ -28,7 +28,7 @@ def test_status_shows_why_an_account_pauses_and_what_a_refusal_saw(traded: Cli) 
     paused(traded)
     ran = traded("status", "--now", LATER)
     assert "PAUSED by the maximum limit until `oracle-batch risk reset`" in ran.out
-    assert f"{MODEL}: SPREAD: pips 3.5" in ran.out
+    assert f"{MODEL}: SPREAD: pips 3.5; if that is its usual spread, raise max_spread_pips" in " ".join(ran.out.split())
     account = traded("status", "--json", "--now", LATER).json["accounts"]["paper"]
     assert account["risk"]["level"] == "no_entries"
     assert account["risk"]["reason"] == "LIMIT_PAUSE"

@@ -292,7 +292,7 @@ def test_an_own_position_of_unknown_money_frees_none() -> None:
     assert codes(admit([wish("A", claim(margin=21), replaces=1)], state, EntryRules())) == {"A": "FREE_MARGIN"}
 
 
-# Properties: whichever entries are then filled, and whichever positions end, no limit is passed
+# Properties: whichever entries are then filled, and whichever positions end, no entry passes a limit
 
 SYMBOLS = ("EURUSD", "GBPUSD", "USDJPY", "EURGBP")
 money = st.integers(0, 3000).map(float)
@@ -315,42 +315,48 @@ rules_ = st.builds(
     max_trade_requests_day=st.integers(0, 10),
 )
 states = st.builds(
-    lambda held, in_flight, free, budget: replace(
-        EMPTY, held=dict(enumerate(held, 1)), in_flight=tuple(in_flight), free_margin=free, loss_budget=budget
+    lambda held, in_flight, free, budget, made: replace(
+        EMPTY,
+        held=dict(enumerate(held, 1)),
+        in_flight=tuple(in_flight),
+        free_margin=free,
+        loss_budget=budget,
+        trades_today=made,
+        requests_today=made + 1,
     ),
     st.lists(claims, max_size=4),
     st.lists(claims, max_size=2),
-    st.integers(0, 9000).map(float),
-    st.one_of(st.just(math.inf), st.integers(0, 9000).map(float)),
+    st.integers(-2000, 9000).map(float),
+    st.one_of(st.just(math.inf), st.integers(-2000, 9000).map(float)),
+    st.integers(0, 4),
 )
 wishes_ = st.lists(st.tuples(claims, st.integers(0, 2), st.booleans()), max_size=8)
 
 
-def measured(open_: Sequence[Claim]) -> dict[tuple[str, str], float]:
-    """Each limited thing, summed from the positions in another way than the ledger does."""
-    found: dict[tuple[str, str], float] = {("slots", ""): len(open_)}
-    for symbol in SYMBOLS:
-        long = sum(one.value or 0 for one in open_ if (one.symbol, one.direction) == (symbol, 1))
-        short = sum(one.value or 0 for one in open_ if (one.symbol, one.direction) == (symbol, -1))
-        found["symbol", symbol] = max(long, short)
-        found["symbol_net", symbol] = abs(long - short)
-        found["symbol_gross", symbol] = long + short
-    for currency in ("EUR", "GBP", "USD", "JPY"):
-        signed = [
-            (one.value or 0) * one.direction * (1 if one.symbol[:3] == currency else -1)
-            for one in open_
-            if currency in one.symbol
-        ]
-        found["currency", currency] = max(sum(v for v in signed if v > 0), -sum(v for v in signed if v < 0))
-        found["currency_gross", currency] = sum(abs(v) for v in signed)
-    return found
+def touched(one: Claim) -> set[tuple[str, str, int]]:
+    """What a position adds to: kind, name, and the side of it that it is on (0: both together)."""
+    base, quote = one.symbol[:3], one.symbol[3:]
+    return {
+        ("slots", "", 0),
+        ("symbol", one.symbol, one.direction),
+        ("symbol_gross", one.symbol, 0),
+        ("currency", base, one.direction),
+        ("currency", quote, -one.direction),
+        ("currency_gross", base, 0),
+        ("currency_gross", quote, 0),
+    }
+
+
+def measured(open_: Sequence[Claim], key: tuple[str, str, int]) -> float:
+    """How much of one limited thing some positions hold, added up in another way than the ledger does."""
+    of_it = [one for one in open_ if key in touched(one)]
+    return float(len(of_it)) if key[0] == "slots" else sum(one.value or 0.0 for one in of_it)
 
 
 def limit_of(rules: EntryRules, kind: str) -> float:
     limits = {
         "slots": rules.max_open_positions,
         "symbol": rules.max_symbol_exposure,
-        "symbol_net": rules.max_symbol_exposure,
         "symbol_gross": rules.max_symbol_exposure_gross,
         "currency": rules.max_currency_exposure,
         "currency_gross": rules.max_currency_exposure_gross,
@@ -359,9 +365,17 @@ def limit_of(rules: EntryRules, kind: str) -> float:
 
 
 @given(states, rules_, wishes_, st.data())
-def test_no_outcome_of_admitted_entries_passes_a_limit_that_was_kept_before(
+def test_whatever_an_entry_that_was_filled_adds_to_is_within_its_limit(
     state: BookState, rules: EntryRules, drawn: list[tuple[Claim, int, bool]], data: st.DataObject
 ) -> None:
+    """For every outcome: each admitted entry is filled or not, each entry in flight was or was not, each position has
+    ended or not; but the entry of a reversal is filled only after its own position is gone.
+
+    Then everything that at least one filled entry adds to is at or below its limit, however much there was before;
+    what none of them adds to is as it was, or less, and is nobody's doing. So it is with margin and possible loss:
+    what filled entries take, less what the closes that released them return, and with what was in flight, is at most
+    what was free, also where that is negative already.
+    """
     reversible = list(state.held)
     candidates = [
         wish(f"M{number}", one, priority, replaces=reversible.pop() if reversing and reversible else None)
@@ -369,34 +383,24 @@ def test_no_outcome_of_admitted_entries_passes_a_limit_that_was_kept_before(
     ]
     verdicts = {one.model: one for one in admit(candidates, state, rules)}
     admitted = [one for one in candidates if verdicts[one.model].admitted]
-    # An entry is filled or not; a reversal's only after its own position is gone; any position may end, or not.
     filled = [one for one in admitted if data.draw(st.booleans())]
     gone = {one.replaces for one in filled}
     gone |= {position for position in state.held if data.draw(st.booleans())}
     maybe = [one for one in state.in_flight if data.draw(st.booleans())]
-    before = measured([*state.held.values(), *state.in_flight])
     rest = [one for position, one in state.held.items() if position not in gone]
-    after = measured([*rest, *maybe, *(one.claim for one in filled)])
-    for (kind, name), value in after.items():
-        if kind != "symbol_net":  # two sides that stopped offsetting are no entry's doing
-            assert value <= max(limit_of(rules, kind), before[kind, name]) + 1e-6
-        elif before["symbol", name] <= limit_of(rules, kind):
-            assert value <= limit_of(rules, kind) + 1e-6
-    # Margin and loss, from the broker's numbers: what a confirmed close returns is there for its own reversal.
-    margin = sum(one.margin or 0 for one in maybe) + sum(one.claim.margin or 0 for one in filled)
-    loss = sum(one.possible_loss or 0 for one in maybe) + sum(one.claim.possible_loss or 0 for one in filled)
-    returned = [state.held[one.replaces] for one in filled if one.replaces is not None]
-    if admitted:  # entries in flight may have passed a limit already; a reversal that takes no more may follow them
-        margin_before = sum(one.margin or 0 for one in maybe)
-        loss_before = sum(one.possible_loss or 0 for one in maybe)
-        margin -= sum(one.margin or 0 for one in returned)
-        loss -= sum(one.possible_loss or 0 for one in returned)
-        assert margin <= max(state.free_margin or 0, margin_before) + 1e-6
-        assert loss <= max(state.loss_budget or 0, loss_before) + 1e-6
+    entries = [one.claim for one in filled]
+    for key in {key for one in entries for key in touched(one)}:
+        assert measured([*rest, *maybe, *entries], key) <= limit_of(rules, key[0]) + 1e-6
+    if filled:
+        returned = [state.held[one.replaces] for one in filled if one.replaces is not None]
+        for name, free in (("margin", state.free_margin), ("possible_loss", state.loss_budget)):
+            taken = sum(getattr(one, name) for one in (*maybe, *entries))
+            assert taken - sum(getattr(one, name) for one in returned) <= (free or 0.0) + 1e-6
     if rules.max_trades_per_day:
-        assert len(admitted) <= rules.max_trades_per_day
+        assert state.trades_today + len(admitted) <= max(rules.max_trades_per_day, state.trades_today)
     if rules.max_trade_requests_day:
-        assert len(admitted) <= 0.8 * rules.max_trade_requests_day
+        used = state.requests_today + len(admitted)
+        assert used <= max(0.8 * rules.max_trade_requests_day, state.requests_today)
 
 
 @given(states, rules_, wishes_, st.randoms(use_true_random=False))

@@ -91,7 +91,7 @@ def spread(
 
 def test_a_spread_at_its_limit_passes_and_above_it_does_not() -> None:
     assert spread(3.0, 1.10000, 1.10030) is None
-    assert spread(3.0, 1.10000, 1.10031) == Refusal("SPREAD", {"pips": 3.1, "limit_pips": 3.0})
+    assert spread(3.0, 1.10000, 1.10031) == Refusal("SPREAD", {"pips": 3.1, "limit_pips": 3.0, "pip": 0.0001})
     assert spread(0, 1.1, 1.2) is None
 
 

@@ -133,16 +133,30 @@ def test_a_trade_that_ended_is_remembered_and_its_watch_goes(lab: Lab) -> None:
 # refusals
 
 
+def test_gold_is_refused_at_the_default_spread_and_told_what_to_change(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Prices of two digits: a pip is a point, 0.01, and the usual spread of 0.25 is 25 of them."""
+    lab.add("XAUUSD", "M15", "W", costs={"digits": 2, "spread_points": 25}, max_spread_pips=3.0)
+    lab.put(GOLD, shaped([0] * 400 + [0, 1, 4, 0, 0], lab.time(GOLD, -400), 900, [2000.0] * 405, step=0.01))
+    with caplog.at_level("INFO"):
+        assert lab.play(GOLD, 2) == [NOOP, ("OPEN", "SKIP", "SPREAD")]
+    assert refusal(lab) == ("SPREAD", {"pips": 25.0, "limit_pips": 3.0, "pip": 0.01})
+    assert "if that is its usual spread, raise max_spread_pips in the symbols file" in caplog.text
+    lab.trade("XAUUSD", max_spread_pips=30.0)
+    assert came_to(lab.tick(2), GOLD) == OPENED
+
+
 def test_a_wide_spread_refuses_the_entry_and_not_the_close(lab: Lab) -> None:
     lab.add("EURUSD", "M15", "W L1 S1 W")
     lab.play(EURUSD, 2)
     lab.trade("EURUSD", max_spread_pips=0.5)
     assert came_to(lab.tick(2), EURUSD) == ("CLOSE_OPEN", "SKIP", "SPREAD")
     assert lab.positions() == []
-    assert refusal(lab) == ("SPREAD", {"pips": 0.7, "limit_pips": 0.5})
+    assert refusal(lab) == ("SPREAD", {"pips": 0.7, "limit_pips": 0.5, "pip": 0.0001})
     last = lab.books().models[EURUSD].last
     assert last is not None
-    assert (last.reason, last.numbers) == ("SPREAD", {"pips": 0.7, "limit_pips": 0.5})
+    assert (last.reason, last.numbers) == ("SPREAD", {"pips": 0.7, "limit_pips": 0.5, "pip": 0.0001})
 
 
 @pytest.mark.parametrize(

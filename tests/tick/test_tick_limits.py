@@ -53,14 +53,28 @@ def test_from_80_percent_of_the_daily_limit_on_no_entry_is_sent(lab: Lab) -> Non
 def test_what_a_position_can_still_lose_at_its_stop_counts(lab: Lab) -> None:
     """The stop stands at 1.09699: equity 9,987.50, but 301.00 less at the stop, and 5.50 to close: 9,681.00.
 
-    So 0.99 may be lost before 9,680; the entry of bar 2 could lose 10.00, and 0.07 of commission.
+    So 0.99 may be lost before 9,680; the entry of bar 2 could lose 10.00, 0.07 of commission, and 0.02 of slippage.
     """
     lab.add("EURUSD", "M15", "W L3 L3", lot_strong=1.0, sl_usd=310.0)
     lab.add("GBPUSD", "M15", "W W L1", sl_usd=10.0)
     assert lab.play(EURUSD, 2) == [NOOP, OPENED]
     assert came_to(lab.tick(2), GBPUSD) == ("OPEN", "SKIP", "LOSS_BUDGET")
     _, numbers = refusal(lab)
-    assert (numbers["limit"], numbers["needed"]) == (0.99, pytest.approx(10.07))
+    assert (numbers["limit"], numbers["needed"]) == (0.99, pytest.approx(10.09))
+
+
+def test_an_entry_may_lose_what_is_left_before_entries_stop_and_no_more(lab: Lab) -> None:
+    """One lot: 7.00 of commission and 2.00 of slippage. 319.99 may be lost before 9,680.
+
+    A stop 31 pips away makes 319.00: with it hit and everything paid, 9,681.00 are left. With 31.1 pips it is 320.00.
+    """
+    lab.add("EURUSD", "M15", "W L3 W S3", lot_strong=1.0, sl_usd=311.0)
+    assert lab.play(EURUSD, 2) == [NOOP, ("OPEN", "SKIP", "LOSS_BUDGET")]
+    assert refusal(lab)[1]["needed"] == pytest.approx(320.0)
+    lab.trade("EURUSD", lot_strong=1.0, sl_usd=310.0)
+    assert lab.play(EURUSD, 4, 2) == [NOOP, OPENED]
+    status = read_status(lab.workspace, lab.settings, lab.clock.now()).to_json()["accounts"]["paper"]
+    assert status["risk"]["level"] == "ok"
 
 
 def test_at_90_percent_ours_are_closed_and_nobody_elses(lab: Lab) -> None:
@@ -125,7 +139,7 @@ def test_the_maximum_pause_ends_by_hand_alone(lab: Lab) -> None:
 
 
 def test_twenty_entries_that_pass_alone_cannot_breach_together(lab: Lab) -> None:
-    """Each may lose 20.00 and 0.36 of commission; 319.99 may be lost before 9,680: 15 entries, not 16."""
+    """Each may lose 20.00, 0.35 of commission, 0.10 of slippage; 319.99 may be lost before 9,680: 15 entries."""
     names = [lab.add(f"AAA{number:02}", "M15", "W L3", sl_usd=20.0) for number in range(20)]
     lab.tick(0)
     report = lab.tick(1)

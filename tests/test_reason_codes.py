@@ -1,0 +1,59 @@
+"""docs/reason-codes.md explains every code that the program can give, and no other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import get_args
+
+from oracle_batch.broker.base import AckStatus
+from oracle_batch.hands.books import AckWord, Decision
+from oracle_batch.hands.currencies import MONEY
+from oracle_batch.hands.texts import CAUSE_WORD, CLOSED_WORD
+from oracle_batch.types import ACTIONS
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "reason-codes.md").read_text(encoding="utf-8")
+OUTSIDE = {"cli", "bundle", "brain", "config", "store"}
+"""Rooms without a hand in an order."""
+CODE = re.compile(r"[A-Z]{2,}(_[A-Z]+)*")
+WORDS = {
+    *get_args(AckStatus), *get_args(AckWord), *get_args(Decision), *CAUSE_WORD.values(), *CLOSED_WORD.values(),
+    *(action.name for action in ACTIONS), "ACK", "SIGNAL", "CLOSED", "SLIP", "OPENED", "FLAT", "LONG", "SHORT",
+} - {"MANUAL", "EMERGENCY", "OPERATOR"}  # fmt: skip
+"""What an order's life is told with beside codes."""
+NAMES = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_DEFAULT_MEMORY_POOL", "SC_CLK_TCK"}
+OTHER = {"MODEL", "SYMBOL", "TICKET", "EURUSD", "UTC", "ALL", *MONEY}
+
+
+def told() -> set[str]:
+    return set(re.findall(r"^\| `([A-Z_]+)` \|", PAGE, re.MULTILINE))
+
+
+def used() -> dict[str, str]:
+    """Every text in the code that looks like a code, with a file that has it."""
+    found = {}
+    for path in (ROOT / "oracle_batch").rglob("*.py"):
+        room = path.relative_to(ROOT / "oracle_batch").parts[0]
+        if room in OUTSIDE or path.name in ("spec_table.py", "currencies.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
+                found[node.value] = path.name
+    return {name: file for name, file in found.items() if name not in WORDS | NAMES | OTHER}
+
+
+def test_every_code_of_the_program_is_explained() -> None:
+    assert {name: file for name, file in used().items() if name not in told()} == {}
+
+
+def test_every_code_that_is_explained_is_used() -> None:
+    assert told() - used().keys() == set()
+
+
+def test_a_code_is_explained_once_and_says_what_to_do() -> None:
+    rows = [line for line in PAGE.splitlines() if re.match(r"\| `[A-Z_]+` \|", line)]
+    assert len(rows) == len(told())
+    for row in rows:
+        assert len([cell for cell in row.split(" | ") if cell.strip(" |")]) == 3, row
