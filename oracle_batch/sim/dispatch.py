@@ -52,7 +52,7 @@ def carry_out(call: Call) -> None:
 def _permit(call: Call) -> Route:
     route = ROUTES.get(type(call.message))
     if route is None:
-        raise Refused("UNSUPPORTED_MESSAGE", f"{type(call.message).__name__} is no request")
+        raise Refused("UNSUPPORTED_MESSAGE", "The message is no request that this server knows")
     if route.needs == "nothing":
         return route
     if not call.session.application:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_REQUEST_BYTES: Final = 1_000_000
 _NS: Final = 1_000_000_000
+_FAREWELL_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +40,7 @@ class Line(Protocol):
         self._reader = FrameReader(MAX_REQUEST_BYTES)
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._heard_ns = self._spoke_ns = monotonic_ns()
+        self._farewell: Any = None
 
     # From Twisted
 
@@ -48,17 +50,20 @@ class Line(Protocol):
         self._server.joined(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802  Twisted's name
-        self.open = False
-        self._waiting.clear()
+        self._end(reason.getErrorMessage())
+        if self._farewell is not None and self._farewell.active():
+            self._farewell.cancel()
         self._server.left(self)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802  Twisted's name
         self._heard_ns = stamp = monotonic_ns()
+        if not self.open:
+            return
         try:
             frames = self._reader.feed(data)
         except FrameError as error:
             self._refuse("FRAME_TOO_LONG", str(error))
-            self.drop(str(error))
+            self.finish(str(error))
             return
         idle = not self._waiting
         self._waiting.extend((stamp, whole) for whole in frames)
@@ -83,12 +88,23 @@ class Line(Protocol):
             self.transport.write(data)
 
     def drop(self, why: str) -> None:
-        """Cut the connection without waiting for anything."""
-        if self.open:
-            _log.info("line %d dropped: %s", self.number, why)
-            self.open = False
-            self._waiting.clear()
+        """Cut the connection now; what was not sent yet is lost."""
+        if self._end(why):
+            self.transport.abortConnection()
+
+    def finish(self, why: str) -> None:
+        """End the connection once everything written has left, or a second later in any case."""
+        if self._end(why):
             self.transport.loseConnection()
+            self._farewell = self._server.reactor.callLater(_FAREWELL_S, self.transport.abortConnection)
+
+    def _end(self, why: str) -> bool:
+        if not self.open:
+            return False
+        _log.info("line %d ended: %s", self.number, why)
+        self.open = False
+        self._waiting.clear()
+        return True
 
     def beat(self, heartbeat_s: float, silence_s: float) -> None:
         """Drop a line that was silent too long; send a heartbeat on one that nothing was sent on for a while."""
@@ -116,8 +132,10 @@ class Line(Protocol):
         envelope = common.ProtoMessage()
         try:
             envelope.ParseFromString(data)
-        except Exception as worse:  # noqa: BLE001  whatever the parser of either protobuf makes of garbage
-            self.drop(f"{error}; {worse}")
+        except Exception:  # noqa: BLE001  whatever the parser of either protobuf makes of garbage
+            envelope.Clear()
+        if not envelope.IsInitialized():
+            self.drop(str(error))
             return
         self._refuse("INVALID_REQUEST", str(error), envelope.clientMsgId)
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import LoopingCall
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from oracle_batch.openapi.messages import Envelope, api, common, wrap
 from oracle_batch.sim import dispatch, pushes
@@ -73,7 +74,8 @@ class Server(ServerFactory):
 
     def listen(self, context_factory: Any, port: int = 0) -> int:
         """Serve over TLS on loopback and return the port."""
-        self._port = self.reactor.listenSSL(port, self, context_factory, interface=HOST)
+        tls = TLSMemoryBIOFactory(context_factory, False, self, self.reactor)
+        self._port = self.reactor.listenTCP(port, tls, interface=HOST)
         self._beat.start(min(1.0, self._pace.heartbeat_s / 2), now=False)
         number: int = self._port.getHost().port
         return number
@@ -168,7 +170,7 @@ class Server(ServerFactory):
         """End the application's session on every line, and cut the lines."""
         for line in list(self.lines):
             line.send(api.ProtoOAClientDisconnectEvent(reason=reason))
-            line.drop(reason)
+            line.finish(reason)
 
     def _beat_all(self) -> None:
         for line in list(self.lines):

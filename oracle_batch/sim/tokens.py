@@ -48,10 +48,6 @@ class Tokens:
         """Let the newest access token reach its end now; its refresh token stays good."""
         return self._change(replace(self.current, expired=True))
 
-    def restrict(self, *, may_trade: bool) -> Grant:
-        """Change the scope of the newest grant."""
-        return self._change(replace(self.current, may_trade=may_trade))
-
     def _change(self, grant: Grant) -> Grant:
         self._grants[grant.access_token] = self.current = grant
         return grant
