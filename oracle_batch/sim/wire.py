@@ -32,6 +32,7 @@ ASSET_CLASS: Final = 1
 BROKER: Final = "Simulator"
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _HUNDREDTHS: Final = 100
+_PIP_DECIMALS: Final = 6
 _MARGIN_CALL_TYPES: Final = 60
 """The API numbers its three margin calls 61 to 63."""
 
@@ -253,8 +254,8 @@ def symbol(info: SymbolInfo) -> Any:
         enableShortSelling=True,
         guaranteedStopLoss=False,
         swapRollover3Days=model.WEDNESDAY,
-        swapLong=contract.swap_long * 10**info.pip_position,
-        swapShort=contract.swap_short * 10**info.pip_position,
+        swapLong=_pips(contract.swap_long, info),
+        swapShort=_pips(contract.swap_short, info),
         swapCalculationType=model.PIPS,
         maxVolume=spec.max_volume_cents,
         minVolume=spec.min_volume_cents,
@@ -294,6 +295,10 @@ def symbol(info: SymbolInfo) -> Any:
 def asset(view: Asset) -> Any:
     """A currency or another thing that money is counted in."""
     return model.ProtoOAAsset(assetId=view.asset_id, name=view.name, displayName=view.name, digits=view.digits)
+
+
+def _pips(distance: float, info: SymbolInfo) -> float:
+    return round(distance * 10**info.pip_position, _PIP_DECIMALS)
 
 
 def _side(direction: int) -> Any:
