@@ -44,18 +44,18 @@ class Line(Protocol):
 
     # From Twisted
 
-    def connectionMade(self) -> None:  # noqa: N802  Twisted's name
+    def connectionMade(self) -> None:
         self.open = True
         self.transport.setTcpNoDelay(True)
         self._server.joined(self)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802  Twisted's name
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._end(reason.getErrorMessage())
         if self._farewell is not None and self._farewell.active():
             self._farewell.cancel()
         self._server.left(self)
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802  Twisted's name
+    def dataReceived(self, data: bytes) -> None:
         self._heard_ns = stamp = monotonic_ns()
         if not self.open:
             return
@@ -63,7 +63,7 @@ class Line(Protocol):
             frames = self._reader.feed(data)
         except FrameError as error:
             self._refuse("FRAME_TOO_LONG", str(error))
-            self.finish(str(error))
+            self.drop(str(error))
             return
         idle = not self._waiting
         self._waiting.extend((stamp, whole) for whole in frames)
@@ -88,15 +88,22 @@ class Line(Protocol):
             self.transport.write(data)
 
     def drop(self, why: str) -> None:
-        """Cut the connection now; what was not sent yet is lost."""
-        if self._end(why):
-            self.transport.abortConnection()
-
-    def finish(self, why: str) -> None:
-        """End the connection once everything written has left, or a second later in any case."""
+        """End the connection when everything written has left, or a second later in any case."""
         if self._end(why):
             self.transport.loseConnection()
             self._farewell = self._server.reactor.callLater(_FAREWELL_S, self.transport.abortConnection)
+
+    def garbled(self, data: bytes, error: WireError) -> None:
+        """A whole envelope around a bad payload is answered; anything else is no client of ours."""
+        envelope = common.ProtoMessage()
+        try:
+            envelope.ParseFromString(data)
+        except Exception:  # noqa: BLE001  whatever the parser of either protobuf makes of garbage
+            envelope.Clear()
+        if not envelope.IsInitialized():
+            self.drop(str(error))
+            return
+        self._refuse("INVALID_REQUEST", str(error), envelope.clientMsgId)
 
     def _end(self, why: str) -> bool:
         if not self.open:
@@ -123,21 +130,9 @@ class Line(Protocol):
         try:
             envelope = unwrap(data)
         except WireError as error:
-            self._garbled(data, error)
+            self.garbled(data, error)
             return
         self._server.incoming(self, envelope, stamp)
-
-    def _garbled(self, data: bytes, error: WireError) -> None:
-        """A whole envelope around a bad payload is answered; anything else is no client of ours."""
-        envelope = common.ProtoMessage()
-        try:
-            envelope.ParseFromString(data)
-        except Exception:  # noqa: BLE001  whatever the parser of either protobuf makes of garbage
-            envelope.Clear()
-        if not envelope.IsInitialized():
-            self.drop(str(error))
-            return
-        self._refuse("INVALID_REQUEST", str(error), envelope.clientMsgId)
 
     def _refuse(self, code: str, description: str, client_msg_id: str = "") -> None:
         self.write(wrap(common.ProtoErrorRes(errorCode=code, description=description), client_msg_id))

@@ -11,11 +11,12 @@ from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import LoopingCall
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from oracle_batch.openapi.messages import Envelope, api, common, wrap
+from oracle_batch.openapi.messages import Envelope, api, common
 from oracle_batch.sim import dispatch, pushes
 from oracle_batch.sim.calls import Call
 from oracle_batch.sim.events import Event
 from oracle_batch.sim.exchange import Exchange
+from oracle_batch.sim.interference import Interference
 from oracle_batch.sim.limits import Allowance, Traffic
 from oracle_batch.sim.line import Line
 from oracle_batch.sim.received import Received, received_log
@@ -57,11 +58,12 @@ class Server(ServerFactory):
         self.client_id = client_id
         self.client_secret = client_secret
         self.tokens = tokens
-        self.wire = Wire(exchange.money_digits)
+        self.wire = Wire(exchange.money_digits, lambda: exchange.faults.skew_s)
         self.traffic = Traffic()
         self.received: deque[Received] = received_log()
         self.lines: list[Line] = []
         self.depth_ids: dict[int, tuple[int, ...]] = {}
+        self.interference = Interference(self)
         self._allowances: dict[int, Allowance] = {}
         self._pace = pace or Pace()
         self._next_number = 1
@@ -103,6 +105,7 @@ class Server(ServerFactory):
         if line in self.lines:
             self.lines.remove(line)
         self._allowances.pop(line.number, None)
+        self.interference.forget(line)
         self.traffic.forget(line.number)
         self.watch()
 
@@ -116,15 +119,21 @@ class Server(ServerFactory):
         self.traffic.add(line.number, stamp_ns, historical=historical)
         client_order_id = getattr(envelope.message, "clientOrderId", "")
         self.received.append(Received(client_order_id, envelope.name, stamp_ns))
-        if not self._allowances[line.number].admits(stamp_ns, historical=historical):
-            refused = Refused("REQUEST_FREQUENCY_EXCEEDED", "Request frequency is reached")
-            line.send(refused.message(getattr(envelope.message, "ctidTraderAccountId", None)), envelope.client_msg_id)
-            return
-        dispatch.carry_out(Call(self, line, envelope.message, envelope.client_msg_id))
+        self.interference.incoming(line, envelope, lambda passed: self._handle(line, passed, stamp_ns))
 
     def outgoing(self, line: Line, envelope: Envelope) -> None:
-        """Send a message on a line."""
-        line.write(wrap(envelope.message, envelope.client_msg_id))
+        """Send a message on a line, if the fault script lets it pass."""
+        self.interference.outgoing(line, envelope)
+
+    def _handle(self, line: Line, envelope: Envelope, stamp_ns: int) -> None:
+        allowance = self._allowances.get(line.number)
+        if allowance is None:  # the line is gone; only the request arrived
+            return
+        if allowance.admits(stamp_ns, historical=dispatch.is_historical(envelope.message)):
+            dispatch.carry_out(Call(self, line, envelope.message, envelope.client_msg_id))
+            return
+        refused = Refused("REQUEST_FREQUENCY_EXCEEDED", "Request frequency is reached")
+        line.send(refused.message(getattr(envelope.message, "ctidTraderAccountId", None)), envelope.client_msg_id)
 
     # Events
 
@@ -155,9 +164,10 @@ class Server(ServerFactory):
                 line.send(api.ProtoOAAccountsTokenInvalidatedEvent(ctidTraderAccountIds=opened, reason=reason))
         self.watch()
 
-    def expire_tokens(self) -> None:
-        """Let the current access token reach its end now."""
-        self.invalidate(self.tokens.expire(), "Access Token is expired")
+    def expire_tokens(self, *, revoke: bool = False) -> None:
+        """Let the current access token reach its end now; with ``revoke`` its refresh token, too."""
+        grant = self.tokens.revoke() if revoke else self.tokens.expire()
+        self.invalidate(grant, "Access Token is recalled" if revoke else "Access Token is expired")
 
     def disconnect_account(self, account: int) -> None:
         """End an account's sessions on every line."""
@@ -170,7 +180,7 @@ class Server(ServerFactory):
         """End the application's session on every line, and cut the lines."""
         for line in list(self.lines):
             line.send(api.ProtoOAClientDisconnectEvent(reason=reason))
-            line.finish(reason)
+            line.drop(reason)
 
     def _beat_all(self) -> None:
         for line in list(self.lines):

@@ -48,6 +48,11 @@ class Tokens:
         """Let the newest access token reach its end now; its refresh token stays good."""
         return self._change(replace(self.current, expired=True))
 
+    def revoke(self) -> Grant:
+        """Let the newest pair be no good any more, the refresh token included."""
+        self._grants.pop(self.current.access_token, None)
+        return self.current
+
     def _change(self, grant: Grant) -> Grant:
         self._grants[grant.access_token] = self.current = grant
         return grant

@@ -6,7 +6,7 @@ times are Unix milliseconds, except a trend bar's minutes and a holiday's days.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Any, Final
 
@@ -38,15 +38,15 @@ _MARGIN_CALL_TYPES: Final = 60
 
 
 class Wire:
-    """Translates for one server whose clock may be ``skew_s`` seconds ahead of the market's."""
+    """Translates for one server, whose clock may be ``skew`` seconds ahead of the market's."""
 
-    def __init__(self, money_digits: int) -> None:
+    def __init__(self, money_digits: int, skew: Callable[[], float] = lambda: 0.0) -> None:
         self.money_digits = money_digits
-        self.skew_s = 0.0
+        self._skew = skew
 
     def ms(self, time: float) -> int:
         """A market instant as the server's clock shows it."""
-        return milliseconds(time + self.skew_s)
+        return milliseconds(time + self._skew())
 
     def position(self, view: PositionView) -> Any:
         """A position; a closed one has volume 0 and its status says so."""

@@ -31,6 +31,13 @@ def test_an_expired_access_token_is_known_as_such_and_can_be_refreshed() -> None
     assert not exchanged[1].may_trade
 
 
+def test_a_revoked_pair_is_good_for_nothing() -> None:
+    tokens = Tokens((7,))
+    gone = tokens.revoke()
+    assert tokens.find(gone.access_token) is None
+    assert tokens.refresh(gone.refresh_token) is None
+
+
 def test_no_token_is_ever_shown() -> None:
     grant = Tokens((7,)).current
     assert grant.access_token not in repr(grant)

@@ -140,8 +140,7 @@ def test_ticks_are_told_newest_first_as_differences() -> None:
 
 
 def test_a_skewed_clock_shows_in_times_but_not_in_the_grid_of_bars() -> None:
-    skewed = wire.Wire(2)
-    skewed.skew_s = -3.0
+    skewed = wire.Wire(2, lambda: -3.0)
     assert skewed.position(position()).tradeData.openTimestamp == 1_784_980_797_000
     assert skewed.bar(LiveBar("M15", int(NOON), 1.0, 1.0, 1.0, 1.0, 0.0)).utcTimestampInMinutes * 60 == NOON
 
