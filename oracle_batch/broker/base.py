@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 AckStatus = Literal["OK", "FAIL", "SKIP", "UNKNOWN"]
 CloseReason = Literal["order", "stop_loss", "take_profit", "stop_out", "manual"]
 CloseCause = Literal["signal", "emergency", "operator"]
+CashKind = Literal["deposit", "withdrawal", "other"]
+"""Money that comes or goes for no trade: put in, taken out, or a result of its own (fee, dividend, correction)."""
 StopTrigger = Literal["trade", "opposite", "double_trade", "double_opposite"]
 """What triggers a stop, in the broker's words: the side that the position leaves on or the opposite one, one price or
 two in a row."""
@@ -119,6 +121,18 @@ class Deal:
     commission: float
     conversion: str = ""
     swap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CashFlow:
+    """Money that moved the balance without a deal, in account currency: positive came in, negative went out.
+
+    ``time`` is the broker's (Unix seconds). Deposits and withdrawals are no result of trading; ``other`` is.
+    """
+
+    time: float
+    amount: float
+    kind: CashKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-from oracle_batch.hands.prices import RELATIVE_DIGITS, RELATIVE_SCALE
+from oracle_batch.hands.prices import RELATIVE_DIGITS as RELATIVE_DIGITS
+from oracle_batch.hands.prices import RELATIVE_SCALE as RELATIVE_SCALE
 
 MAX_MONEY_DIGITS: Final = 8
 _MS: Final = 1000
