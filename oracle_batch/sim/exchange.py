@@ -166,7 +166,7 @@ class Exchange:
         desk, info = self._desks[account_id], self.symbols.get(request.symbol_id)
         if info is None:
             return Rejection("SYMBOL_NOT_FOUND", f"no symbol {request.symbol_id}")
-        rejection = checks.order_rejection(request, info, self.now)
+        rejection = checks.order_rejection(request, self.now)
         if rejection is not None:
             return rejection
         fault = self.faults.next_order()
@@ -188,7 +188,7 @@ class Exchange:
         if view is None:
             return Rejection("ORDER_NOT_FOUND", f"no pending order {order_id}", order_id=order_id)
         info, changed = self.symbols[view.request.symbol_id], changed_request(view.request, change)
-        rejection = checks.order_rejection(changed, info, self.now)
+        rejection = checks.order_rejection(changed, self.now)
         if rejection is not None:
             return replace(rejection, order_id=order_id)
         return desk.amend_order(order_id, changed, info)
@@ -216,8 +216,8 @@ class Exchange:
         view = desk.position_view(position_id)
         if view is None:
             return Rejection("POSITION_NOT_FOUND", f"no open position {position_id}", position_id=position_id)
-        rejection = checks.position_rejection(
-            self.symbols[view.symbol_id], stop_loss, take_profit, trailing_stop, guaranteed_stop
+        rejection = checks.stop_rejection(
+            stopped=stop_loss is not None, trailing=trailing_stop, guaranteed=guaranteed_stop
         ) or self._locked(account_id, position_id)
         if rejection is not None:
             return replace(rejection, position_id=position_id)
@@ -230,7 +230,7 @@ class Exchange:
         if view is None:
             return Rejection("POSITION_NOT_FOUND", f"no open position {position_id}", position_id=position_id)
         if volume_cents <= 0:
-            return Rejection("TRADING_BAD_VOLUME", f"volume is {volume_cents}", position_id=position_id)
+            return replace(checks.volume_rejection(volume_cents), position_id=position_id)
         fault, info = self.faults.next_order(), self.symbols[view.symbol_id]
         rejection = (
             _refused(fault)
@@ -397,5 +397,5 @@ class Exchange:
 
 def _refused(fault: OrderFault | None) -> Rejection | None:
     return (
-        Rejection(fault.code, "refused by the fault script") if fault is not None and fault.kind == "refuse" else None
+        Rejection(fault.code, "refused by the fault script", late=True) if fault is not None and fault.kind == "refuse" else None
     )

@@ -205,8 +205,8 @@ class GappedSource:
         if not self._faults.has_gaps(symbol):
             return bars
         shifts = np.array([self._faults.shift(symbol, time) for time in bars.time.tolist()])
-        moved = {name: _moved(getattr(bars, name), shifts) for name in PRICE_FIELDS}
-        return replace(bars, **moved)
+        open_, high, low, close = (_moved(getattr(bars, name), shifts) for name in PRICE_FIELDS)
+        return Bars(bars.time, open_, high, low, close, bars.volume)
 
 
 class GappedTicks(TickFiles):
@@ -235,4 +235,4 @@ def _changed(bars: Bars, row: int, changes: Mapping[str, float]) -> Bars:
         columns[name][row] = round(float(columns[name][row]) + change, 8)
     spanned = [float(columns[name][row]) for name in PRICE_FIELDS]
     columns["high"][row], columns["low"][row] = max(spanned), min(spanned)
-    return Bars(bars.time, *(columns[name] for name in (*PRICE_FIELDS, "volume")))
+    return replace(bars, **columns)

@@ -43,7 +43,7 @@ class Playing:
         *,
         closing_update: bool,
     ) -> None:
-        self.now = start
+        self.now = float(start)
         self.watched: set[int] | None = None
         self.problems: dict[str, str] = {}
         self._track = track
