@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from oracle_batch.broker.base import (
     Ack,
     Broker,
     CloseIntent,
+    Deal,
     Intent,
     OpenIntent,
     Position,
@@ -22,7 +24,7 @@ from oracle_batch.broker.base import (
 from oracle_batch.bundle.model import Model
 from oracle_batch.clock import Clock
 from oracle_batch.config import AccountSettings, SymbolSettings, TickSettings
-from oracle_batch.errors import ConfigError, NeedsWarmup, OracleBatchError
+from oracle_batch.errors import BrokerError, ConfigError, NeedsWarmup, OracleBatchError
 from oracle_batch.hands import account_risk, ledger
 from oracle_batch.hands.books import LastOutcome, ModelBooks
 from oracle_batch.hands.outcome import answer, answers_to, conclude, legs_of
@@ -50,6 +52,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 UNPROTECTED = "UNPROTECTED"
+SETTLE_TRIES = 5
+SETTLE_EVERY_S = 1.0
+"""How often, and how far apart, the broker is asked for the end of an order that an earlier run has left."""
 
 
 @dataclass(slots=True)
@@ -139,7 +144,7 @@ class Desk:
         damaged = self.executor.damaged
         records = [one for one in tail.records if getattr(one, "model", None) not in damaged]
         waiting = unanswered(records)
-        deals = await self.broker.deals(min(intent.decided_at for intent in waiting)) if waiting else []
+        deals = await self._deals_of(waiting) if waiting else []
         self.recovery = recover(self.executor.models, records, open_ids, deals)
         for intent, ack in self.recovery.found:
             _log.warning("recovered %s: %s %s", intent.intent_id, ack.status, ack.reason)
@@ -156,6 +161,21 @@ class Desk:
             self.remember(with_(memory, anchors=with_(memory.anchors, pause=pause)))
         self.ended_at.update(self.recovery.ended_at)
         return self.recovery.books
+
+    async def _deals_of(self, waiting: Sequence[Intent]) -> list[Deal]:
+        """The deals since the first intent without an answer, once none of their orders is being executed any more.
+
+        Raises:
+            BrokerError: one still is: neither its absence nor its end is proved.
+        """
+        since = min(intent.decided_at for intent in waiting)
+        ours = {intent.intent_id for intent in waiting}
+        for _ in range(SETTLE_TRIES):
+            working = ours & await self.broker.working(since)
+            if not working:
+                return await self.broker.deals(since)
+            await asyncio.sleep(SETTLE_EVERY_S)
+        raise BrokerError(f"still being executed: {', '.join(sorted(working))}", fix="run again")
 
     async def _note_ends(self, books: dict[str, ModelBooks], open_ids: frozenset[int]) -> None:
         """Positions that ended without us: by a stop, or by hand."""

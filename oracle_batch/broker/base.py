@@ -263,6 +263,10 @@ class Broker(Protocol):
         """Deals executed at or after ``since``, oldest first."""
         ...
 
+    async def working(self, since: float) -> frozenset[str]:
+        """Client ids of orders that changed at or after ``since`` and are still being executed: their end is open."""
+        ...
+
     async def terms(self, names: Sequence[str]) -> dict[str, Terms]:
         """What each symbol costs now and how near protection may lie; absent where a part of it is unknown."""
         ...

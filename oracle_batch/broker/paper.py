@@ -152,6 +152,10 @@ class PaperBroker:
         book = self._now().book
         return [deal_view(deal, book.money_digits) for deal in book.deals if deal.time >= since]
 
+    async def working(self, since: float) -> frozenset[str]:
+        """None: on paper an order is filled or refused at once."""
+        return frozenset()
+
     async def terms(self, names: Sequence[str]) -> dict[str, Terms]:
         """Contract, costs and the conversion rate now; absent as in ``symbols``, and where no rate is known."""
         engine = self._now()

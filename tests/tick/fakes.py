@@ -62,6 +62,9 @@ class Wrapped:
     async def deals(self, since: float) -> list[Deal]:
         return await self.inner.deals(since)
 
+    async def working(self, since: float) -> frozenset[str]:
+        return await self.inner.working(since)
+
     async def terms(self, names: Sequence[str]) -> dict[str, Terms]:
         return await self.inner.terms(names)
 

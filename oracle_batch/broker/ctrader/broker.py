@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -134,20 +135,25 @@ class CtraderBroker:
         await self._session.close()
 
     async def account(self) -> Account:
-        """The account now. Equity is the balance and the floating profit of all positions after their costs."""
-        trader = await self._trader()
-        held = await self._reconcile()
-        floating = await self._session.request(
-            api.ProtoOAGetPositionUnrealizedPnLReq(ctidTraderAccountId=self._access.account_id)
+        """The account now. Equity is the balance, and gross profit and swap of all positions.
+
+        A commission counts when the broker books it, which may be as late as the close.
+        """
+        of = self._access.account_id
+        trader, held, floating = await asyncio.gather(
+            self._trader(),
+            self._reconcile(),
+            self._session.request(api.ProtoOAGetPositionUnrealizedPnLReq(ctidTraderAccountId=of)),
         )
-        digits = floating.moneyDigits
-        net = sum(one.netUnrealizedPnL for one in floating.positionUnrealizedPnL)
+        gross = sum(one.grossUnrealizedPnL for one in floating.positionUnrealizedPnL)
+        swap = sum(scales.money(one.swap, self._digits_of(one)) for one in held.position)
         balance = scales.money(trader.balance, self._money_digits)
+        equity = balance + scales.money(gross, floating.moneyDigits) + swap
         return Account(
             account=self._account,
             currency=await self._catalogue.asset_name(self._deposit),
             balance=balance,
-            equity=round(balance + scales.money(net, digits), max(digits, self._money_digits)),
+            equity=round(equity, self._money_digits),
             margin_used=sum(scales.money(one.usedMargin, self._digits_of(one)) for one in held.position),
             leverage=self._leverage,
             hedged=self._hedged,
