@@ -13,6 +13,8 @@ from oracle_batch.sim.refused import Refused
 from oracle_batch.sim.validation import check_amended_order, check_amended_position, check_new_order
 from oracle_batch.sim.values import OrderChange, OrderRequest, Rejection
 
+_AT_EXECUTION: Final = frozenset(("NOT_ENOUGH_MONEY", "NO_QUOTES", "MAX_EXPOSURE_REACHED"))
+"""What is found out when an accepted order is about to be executed. The rest is found before."""
 _AT_ONCE: Final = frozenset((model.MARKET, model.MARKET_RANGE))
 
 
@@ -111,18 +113,18 @@ def _request(asked: Any) -> OrderRequest:
 
 
 def _conclude(call: Call, outcome: list[Event] | Rejection) -> None:
-    """Publish what happened, or refuse in the shape that fits: by event where the market kept the order, else not."""
+    """Publish what happened, or refuse in the shape that fits the reason."""
     if not isinstance(outcome, Rejection):
         call.publish(outcome)
-    elif outcome.order is not None:
-        order = outcome.order
-        rejected = Execution(call.account, "ORDER_REJECTED", order.updated_at, order=order, code=outcome.code)
+    elif outcome.late or (outcome.order is not None and outcome.code in _AT_EXECUTION):
+        exchange = call.server.exchange
+        rejected = Execution(call.account, "ORDER_REJECTED", exchange.now, order=outcome.order, code=outcome.code)
         call.publish([rejected])
     else:
         raise Refused(
             outcome.code,
             outcome.text,
-            shape="order_error",
+            shape="error" if outcome.code == "INVALID_REQUEST" else "order_error",
             order_id=outcome.order_id,
             position_id=outcome.position_id,
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from oracle_batch.openapi.messages import api
 from oracle_batch.sim import pushes
@@ -56,23 +55,23 @@ def unsubscribe_bars(call: Call) -> None:
 
 def subscribe_depth(call: Call) -> None:
     """Tell the levels of the book from now on; those of now come at once."""
-    _depth(call, api.ProtoOASubscribeDepthQuotesRes, call.session.depth.add)
-    for symbol_id in call.message.symbolId:
-        pushes.first_depth(call.server, call.line, call.account, symbol_id)
+    account, wanted = call.account, list(call.message.symbolId)
+    for symbol_id in wanted:
+        find_symbol(call, symbol_id)
+        _need_spots(call, symbol_id)
+        if (account, symbol_id) in call.session.depth:
+            raise Refused("ALREADY_SUBSCRIBED", f"Already subscribed to depth of symbol {symbol_id}")
+    call.reply(api.ProtoOASubscribeDepthQuotesRes(ctidTraderAccountId=account))
+    for symbol_id in wanted:
+        call.session.depth[account, symbol_id] = frozenset()
+        pushes.first_depth(call.server, call.line, account, symbol_id)
 
 
 def unsubscribe_depth(call: Call) -> None:
     """No levels any more."""
-    _depth(call, api.ProtoOAUnsubscribeDepthQuotesRes, call.session.depth.discard)
-
-
-def _depth(call: Call, answer: type[Any], change: Callable[[tuple[int, int]], None]) -> None:
     for symbol_id in call.message.symbolId:
-        find_symbol(call, symbol_id)
-        _need_spots(call, symbol_id)
-    for symbol_id in call.message.symbolId:
-        change((call.account, symbol_id))
-    call.reply(answer(ctidTraderAccountId=call.account))
+        call.session.depth.pop((call.account, symbol_id), None)
+    call.reply(api.ProtoOAUnsubscribeDepthQuotesRes(ctidTraderAccountId=call.account))
 
 
 def _bars_key(call: Call) -> tuple[int, int, int]:

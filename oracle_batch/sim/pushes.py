@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from oracle_batch.broker.base import Quote
 from oracle_batch.openapi.messages import api, model
 from oracle_batch.openapi.scales import relative
 from oracle_batch.sim.events import (
@@ -16,6 +17,7 @@ from oracle_batch.sim.events import (
     SymbolChanged,
     TrailingStopMoved,
 )
+from oracle_batch.sim.views import depth
 from oracle_batch.sim.wire import Wire
 
 if TYPE_CHECKING:
@@ -50,8 +52,10 @@ def first_spot(server: Server, line: Line, account: int, symbol_id: int) -> None
 
 
 def first_depth(server: Server, line: Line, account: int, symbol_id: int) -> None:
-    """The whole book, for a new subscription."""
-    line.send(_depth(server, account, symbol_id, ()))
+    """The whole book, for a new subscription; nothing where there is no quote yet."""
+    quote = server.exchange.quote(symbol_id)
+    if quote is not None:
+        _tell_depth(server, line, account, symbol_id, quote)
 
 
 def _tell_spot(server: Server, spot: Spot) -> None:
@@ -63,10 +67,23 @@ def _tell_spot(server: Server, spot: Spot) -> None:
                 continue
             line.send(_spot(server.wire, spot, account, stamped, session.periods(account, spot.symbol_id)))
             if (account, spot.symbol_id) in session.depth:
-                line.send(_depth(server, account, spot.symbol_id, server.depth_ids.get(spot.symbol_id, ())))
-    if any(symbol_id == spot.symbol_id for line in server.lines for _, symbol_id in line.session.depth):
-        levels = server.exchange.depth(spot.symbol_id)
-        server.depth_ids[spot.symbol_id] = tuple(level.quote_id for level in levels)
+                _tell_depth(server, line, account, spot.symbol_id, Quote(spot.bid, spot.ask, spot.time))
+
+
+def _tell_depth(server: Server, line: Line, account: int, symbol_id: int, quote: Quote) -> None:
+    """What is new in the book since this line was told last, and what is gone."""
+    told = line.session.depth[account, symbol_id]
+    levels = depth(server.exchange.symbols[symbol_id], quote)
+    here = frozenset(level.quote_id for level in levels)
+    if here == told:
+        return
+    line.session.depth[account, symbol_id] = here
+    event = api.ProtoOADepthEvent(ctidTraderAccountId=account, symbolId=symbol_id, deletedQuotes=sorted(told - here))
+    for level in levels:
+        if level.quote_id not in told:
+            side = "bid" if level.direction > 0 else "ask"
+            event.newQuotes.add(id=level.quote_id, size=level.volume_cents, **{side: relative(level.price)})
+    line.send(event)
 
 
 def _spot(wire: Wire, spot: Spot, account: int, stamped: bool, periods: frozenset[int]) -> Any:
@@ -78,21 +95,6 @@ def _spot(wire: Wire, spot: Spot, account: int, stamped: bool, periods: frozense
     if periods:
         wanted = {model.ProtoOATrendbarPeriod.Name(period) for period in periods}
         event.trendbar.extend(wire.bar(bar) for bar in spot.bars if bar.period in wanted)
-    return event
-
-
-def _depth(server: Server, account: int, symbol_id: int, gone: tuple[int, ...]) -> Any:
-    levels = server.exchange.depth(symbol_id)
-    kept = {level.quote_id for level in levels}
-    event = api.ProtoOADepthEvent(
-        ctidTraderAccountId=account,
-        symbolId=symbol_id,
-        deletedQuotes=[quote_id for quote_id in gone if quote_id not in kept],
-    )
-    for level in levels:
-        if level.quote_id not in gone:
-            side = "bid" if level.direction > 0 else "ask"
-            event.newQuotes.add(id=level.quote_id, size=level.volume_cents, **{side: relative(level.price)})
     return event
 
 

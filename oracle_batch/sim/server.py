@@ -62,7 +62,6 @@ class Server(ServerFactory):
         self.traffic = Traffic()
         self.received: deque[Received] = received_log()
         self.lines: list[Line] = []
-        self.depth_ids: dict[int, tuple[int, ...]] = {}
         self.interference = Interference(self)
         self._allowances: dict[int, Allowance] = {}
         self._pace = pace or Pace()

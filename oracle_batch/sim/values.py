@@ -166,13 +166,17 @@ class CashFlow(msgspec.Struct, frozen=True):
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """A no. ``text`` is for people; ``order`` is the refused order where the market kept a record of it."""
+    """A no. ``text`` is for people; ``order`` is the refused order where the market kept a record of it.
+
+    ``late``: the fault script wants it as if it came after the acceptance, whatever the code.
+    """
 
     code: str
     text: str
     order: OrderView | None = None
     order_id: int = 0
     position_id: int = 0
+    late: bool = False
 
 
 class Asset(msgspec.Struct, frozen=True):

@@ -202,7 +202,7 @@ async def serving(exchange: Any, *, may_trade: bool = True, **options: Any) -> A
     finally:
         await running.close()
         await server.close().asFuture(asyncio.get_running_loop())
-        await _drained(server)
+        await eventually(lambda: not server.lines)
         reactor.removeAll()
         reactor.removeReader(reactor.waker)
         reactor.waker.connectionLost(Failure(ConnectionDone()))
@@ -218,7 +218,8 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-async def _drained(server: Server) -> None:
+async def eventually(done: Callable[[], bool]) -> None:
+    """Wait until something has become true that no message tells of."""
     async with asyncio.timeout(PATIENCE_S):
-        while server.lines:
+        while not done():
             await asyncio.sleep(0.001)
