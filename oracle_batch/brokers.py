@@ -27,6 +27,10 @@ def make_broker(
     Raises:
         ConfigError: the symbols file, or the folder of bars, cannot be used.
     """
+    if account.kind == "ctrader":
+        from oracle_batch.broker.ctrader.broker import CtraderBroker
+
+        return CtraderBroker(account.account, account.ctrader, workspace, clock, dry_run=dry_run)
     from oracle_batch.broker.paper import PaperBroker
     from oracle_batch.market.excerpts import Excerpts
     from oracle_batch.market.feed import Feed

@@ -39,6 +39,8 @@ PROTOBUF = ("google.protobuf", "ctrader_open_api")
 TRAINING = ("torch", "stable_baselines3", "hmmlearn", "gymnasium", "dask", "pandas")
 
 TWISTED_HOMES = ("oracle_batch.broker.ctrader", "oracle_batch.sim")
+OPENAPI = "oracle_batch.openapi"
+PROTOBUF_HOME = "oracle_batch.openapi.messages"
 TRAINING_HOME = "oracle_batch.training"
 EDGES = (
     "oracle_batch.broker",
@@ -97,11 +99,6 @@ def opens_files(text: str) -> bool:
     )
 
 
-def is_wire(module: str) -> bool:
-    """Whether a module may see protobuf: one called ``wire…`` where Twisted is allowed."""
-    return within(module, TWISTED_HOMES) and any(part.startswith("wire") for part in module.split("."))
-
-
 def breaks(module: str, name: str, typing_only: bool) -> str | None:
     """Why a module may not import a name, or None."""
     pure = within(module, PURE + VALUES) or module in PURE_PARENTS
@@ -114,8 +111,10 @@ def breaks(module: str, name: str, typing_only: bool) -> str | None:
         return "a pure module does no I/O and knows neither time nor chance"
     if within(name, TWISTED) and not within(module, TWISTED_HOMES):
         return "Twisted stays in the cTrader broker and the simulator"
-    if within(name, PROTOBUF) and not is_wire(module):
-        return "protobuf stays in the wire modules"
+    if within(name, PROTOBUF) and module != PROTOBUF_HOME:
+        return "protobuf stays in the module of the messages"
+    if within(name, OPENAPI) and not within(module, (OPENAPI, *TWISTED_HOMES)):
+        return "the Open API stays in the cTrader broker and the simulator"
     if within(name, TRAINING) and not within(module, TRAINING_HOME):
         return "the training stack stays in training"
     if within(module, PURE + EDGES) and within(name, FRONT):
@@ -161,6 +160,9 @@ def test_the_package_keeps_the_rule() -> None:
         ("oracle_batch.broker.paper", "from oracle_batch.tick import run"),
         ("oracle_batch.broker.ctrader.session", "from google import protobuf"),
         ("oracle_batch.broker.wire", "import ctrader_open_api"),
+        ("oracle_batch.openapi.frames", "import ctrader_open_api"),
+        ("oracle_batch.openapi.messages", "import twisted"),
+        ("oracle_batch.tick", "from oracle_batch.openapi import messages"),
         ("oracle_batch.store", "from oracle_batch.cli import main"),
         ("oracle_batch.tick", "def f():\n    from torch import nn"),
     ],
@@ -177,8 +179,8 @@ def test_a_planted_violation_is_found(module: str, line: str) -> None:
         ("oracle_batch.hands.sizing", "from oracle_batch.broker.base import SymbolSpec"),
         ("oracle_batch.hands.plan", "if TYPE_CHECKING:\n    from oracle_batch.config import TickSettings"),
         ("oracle_batch.broker.ctrader.session", "from twisted.internet.protocol import Protocol"),
-        ("oracle_batch.broker.ctrader.wire", "from google.protobuf.message import Message"),
-        ("oracle_batch.sim.wire.frames", "import ctrader_open_api"),
+        ("oracle_batch.openapi.messages", "from google.protobuf.message import Message"),
+        ("oracle_batch.sim.server", "from oracle_batch.openapi.messages import api"),
         ("oracle_batch.training.fit", "import torch\nfrom hmmlearn import hmm"),
         ("oracle_batch.cli", "from oracle_batch.tick import run"),
     ],
@@ -206,7 +208,11 @@ def loaded(modules: list[str], suspects: tuple[str, ...]) -> list[str]:
 
 
 def test_nothing_on_the_way_to_a_tick_loads_training_twisted_or_protobuf() -> None:
-    way = [name for name in sources() if not within(name, (*TWISTED_HOMES, TRAINING_HOME)) and "__main__" not in name]
+    way = [
+        name
+        for name in sources()
+        if not within(name, (OPENAPI, *TWISTED_HOMES, TRAINING_HOME)) and "__main__" not in name
+    ]
     assert "oracle_batch.errors" in way
     assert loaded(way, NOT_AFTER_A_TICK) == []
 

@@ -143,11 +143,9 @@ class PlacedOrder:
 
     order_id: int
     client_order_id: str
-    symbol: str
     state: OrderState
     closing: bool
     position_id: int | None
-    time: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +282,7 @@ class Broker(Protocol):
         ...
 
     async def orders(self, since: float) -> list[PlacedOrder]:
-        """Orders placed at or after ``since`` and all that still work, oldest first."""
+        """Orders that changed at or after ``since``, without the protection that positions carry."""
         ...
 
     async def cash_flows(self, since: float) -> list[CashFlow]:

@@ -53,7 +53,7 @@ def orders_view(deals: Iterable[Deal]) -> list[PlacedOrder]:
     found = {}
     for deal in deals:
         found[deal.order_id] = PlacedOrder(
-            deal.order_id, deal.client_order_id, deal.symbol, "filled", deal.closing, deal.position_id, deal.time
+            deal.order_id, deal.client_order_id, "filled", deal.closing, deal.position_id
         )
     return list(found.values())
 

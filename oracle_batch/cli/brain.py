@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oracle_batch.cli.session import Session, clock_of, complain
+from oracle_batch.cli.clocks import ClockOf, Now, chosen_clock
+from oracle_batch.cli.session import Session, complain
 from oracle_batch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ def warmup(
     ctx: typer.Context,
     target: Annotated[str | None, typer.Argument(metavar="SYMBOL", help="A symbol or a model id.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every model.")] = False,
-    now: Annotated[str | None, typer.Option(help="Freeze the clock: Unix seconds, or ISO 8601 with offset.")] = None,
+    now: Now = None,
+    clock: ClockOf = None,
 ) -> None:
     """Fetch history and fast-forward the twin from flat, silently. Trades nothing."""
     if (target is None) is not everything:
@@ -27,8 +29,8 @@ def warmup(
     from oracle_batch.warmup import warm_up
 
     session: Session = ctx.obj
-    clock, workspace = clock_of(now), session.existing_workspace()
-    failed = warm_up(workspace, session.settings(), clock, target, Progress)
+    workspace = session.existing_workspace()
+    failed = warm_up(workspace, session.settings(), chosen_clock(now, clock), target, Progress)
     for name, error in failed.items():
         complain(f"{name}: {error}")
     if failed:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oracle_batch.cli.session import Session, clock_of, print_json, select_account
+from oracle_batch.cli.clocks import ClockOf, Now, chosen_clock
+from oracle_batch.cli.session import Session, print_json, select_account
 
 if TYPE_CHECKING:
     from oracle_batch.guard_report import GuardReport, Step
@@ -18,7 +19,8 @@ _log = logging.getLogger(__name__)
 
 def guard(
     ctx: typer.Context,
-    now: Annotated[str | None, typer.Option(help="Freeze the clock: Unix seconds, or ISO 8601 with offset.")] = None,
+    now: Now = None,
+    clock: ClockOf = None,
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Look and judge; send and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
@@ -31,9 +33,8 @@ def guard(
     from oracle_batch.guarding import Job
 
     session: Session = ctx.obj
-    frozen = clock_of(now)
     workspace = session.existing_workspace()
-    job = Job(workspace, select_account(session.settings(), account), frozen, dry_run)
+    job = Job(workspace, select_account(session.settings(), account), chosen_clock(now, clock), dry_run)
     try:
         report = _run(job)
     except LockHeld as error:

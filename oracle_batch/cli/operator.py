@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from oracle_batch.cli.clocks import ClockOf, Now, chosen_clock
 from oracle_batch.cli.confirm import Yes, confirm
-from oracle_batch.cli.session import Session, clock_of, complain, print_json, select_account
+from oracle_batch.cli.session import Session, complain, print_json, select_account
 from oracle_batch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from oracle_batch.operating.visits import Job
 
 _Account = Annotated[str | None, typer.Option(help="Only this account.")]
-_Now = Annotated[str | None, typer.Option(help="Freeze the clock: Unix seconds, or ISO 8601 with offset.")]
 _Intensity = Literal["1", "2", "3"]
 
 
@@ -58,7 +58,8 @@ def close(
     target: Annotated[str | None, typer.Argument(metavar="MODEL", help="A model id or a symbol.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="The positions of every model.")] = False,
     account: _Account = None,
-    now: _Now = None,
+    now: Now = None,
+    clock: ClockOf = None,
     yes: Yes = False,
 ) -> None:
     """Close a model's position now; it then waits for WAIT or the opposite direction.
@@ -71,7 +72,7 @@ def close(
         raise UsageError("name a model or a symbol, or say --all", field="close")
     from oracle_batch.operating.closing import close as run_close
 
-    job = _job(ctx.obj, account, now)
+    job = _job(ctx.obj, account, now, clock)
     confirm(f"close {'all positions of models' if target is None else target}", job.settings.accounts, yes=yes)
     result = run_close(job, target)
     _tell(result, job)
@@ -84,7 +85,7 @@ def close(
 _Target = Annotated[str, typer.Argument(metavar="SYMBOL", help="A symbol or a model id.")]
 
 
-def enable(ctx: typer.Context, target: _Target, account: _Account = None, now: _Now = None, yes: Yes = False) -> None:
+def enable(ctx: typer.Context, target: _Target, account: _Account = None, now: Now = None, yes: Yes = False) -> None:
     """Send entries of a symbol, or of one model. A signal that runs already stays missed: the next edge may enter.
 
     Sets "enabled" in config/executor_symbols.json (or the account's own file) and leaves everything else there as it
@@ -99,7 +100,7 @@ def disable(
     ctx: typer.Context,
     target: _Target,
     account: _Account = None,
-    now: _Now = None,
+    now: Now = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accepted; disabling never asks.")] = False,
 ) -> None:
     """Send no more entries of a symbol, or of one model. An open position is still closed on its signal.
@@ -137,7 +138,8 @@ def orphans(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as one JSON object.")] = False,
     account: _Account = None,
-    now: _Now = None,
+    now: Now = None,
+    clock: ClockOf = None,
     yes: Yes = False,
 ) -> None:
     """List the positions that are no model's. They count in equity and risk, and no run ever touches them.
@@ -152,7 +154,7 @@ def orphans(
         raise UsageError("--adopt TICKET and --as MODEL belong together", field="orphans")
     if as_json and (close_ticket is not None or adopt_ticket is not None):
         raise UsageError("--json is for the list", field="--json")
-    job = _job(ctx.obj, account, now)
+    job = _job(ctx.obj, account, now, clock)
     if close_ticket is not None:
         _close_orphan(job, close_ticket, yes=yes)
     elif adopt_ticket is not None and model is not None:
@@ -228,11 +230,11 @@ def _show_orphans(found: list[Orphan]) -> None:
     print_page([table])
 
 
-def _job(session: Session, account: str | None, now: str | None) -> Job:
+def _job(session: Session, account: str | None, now: str | None, clock: str | None = None) -> Job:
     from oracle_batch.operating.visits import Job
 
-    clock, workspace = clock_of(now), session.existing_workspace()
-    return Job(workspace, select_account(session.settings(), account), clock)
+    workspace = session.existing_workspace()
+    return Job(workspace, select_account(session.settings(), account), chosen_clock(now, clock))
 
 
 def _tell(result: Closings, job: Job) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from oracle_batch.cli import brain, demo, guard, journal, operator, resident, status, tick
+from oracle_batch.cli import brain, demo, guard, journal, operator, resident, sim, status, tick
 from oracle_batch.cli.models import models_app
 from oracle_batch.cli.paper import paper_app
 from oracle_batch.cli.risk import risk_app
@@ -31,3 +31,4 @@ def commands(app: typer.Typer) -> None:
     app.add_typer(risk_app, name="risk")
     app.add_typer(journal.journal_app, name="journal")
     app.add_typer(paper_app, name="paper")
+    app.command("sim")(sim.sim)

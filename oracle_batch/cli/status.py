@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from oracle_batch.cli.session import Session, clock_of, print_json
+from oracle_batch.cli.clocks import ClockOf, chosen_clock
+from oracle_batch.cli.session import Session, print_json
 from oracle_batch.cli.tables import new_table, page_width, print_page
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import RenderableType
     from rich.table import Table
     from rich.text import Text
 
+    from oracle_batch.live_status import LiveAccount
     from oracle_batch.status import AccountStatus, ModelStatus, Status
 
 WIDE: Final = 110
@@ -23,18 +27,70 @@ WIDE: Final = 110
 def status(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Ask the brokers, too: equity, positions, differences.")] = False,
     now: Annotated[str | None, typer.Option(help="As seen at: Unix seconds, or ISO 8601 with offset.")] = None,
+    clock: ClockOf = None,
 ) -> None:
     """What the state files say: bars, twins, real against desired, the last decision, problems."""
     from oracle_batch.status import read_status
 
     session: Session = ctx.obj
-    clock, workspace = clock_of(now), session.existing_workspace()
-    found = read_status(workspace, session.settings(announce=False), clock.now())
+    time, workspace = chosen_clock(now, clock), session.existing_workspace()
+    settings = session.settings(announce=False)
+    found = read_status(workspace, settings, time.now())
+    told: Mapping[str, LiveAccount] = {}
+    if live:
+        from oracle_batch.live_status import ask
+
+        told = ask(workspace, settings, time, found)
     if as_json:
-        print_json(found.to_json())
+        print_json(found.to_json() | ({"live": {name: one.to_json() for name, one in told.items()}} if live else {}))
     else:
         show(found)
+        show_live(told)
+    code = max((one.exit_code for one in told.values()), default=0)
+    if code:
+        raise typer.Exit(code)
+
+
+def show_live(told: Mapping[str, LiveAccount]) -> None:
+    """Print what the brokers said."""
+    from rich.text import Text
+
+    for name, one in told.items():
+        parts: list[RenderableType] = [""]
+        if one.account is None:
+            print_page([*parts, Text.assemble(("! ", "yellow"), f"{name}: {one.problem}")])
+            continue
+        money = one.account
+        title = Text(f"broker of {name}", style="bold")
+        title.append(
+            f"  equity {money.equity:,.2f}  balance {money.balance:,.2f}  free margin {money.free_margin:,.2f}"
+            f" {money.currency}",
+            style="not bold",
+        )
+        parts.append(title)
+        if one.positions:
+            parts.append(_live_table(one))
+        parts += [Text.assemble(("! ", "yellow"), line) for line in one.differences]
+        print_page(parts)
+
+
+def _live_table(one: LiveAccount) -> Table:
+    table = new_table()
+    for name, right in (
+        ("ticket", True), ("symbol", False), ("side", False), ("units", True), ("entry", True), ("now", True),
+        ("stop", True), ("target", True), ("model", False),
+    ):  # fmt: skip
+        table.add_column(name, justify="right" if right else "left")
+    for row in one.to_json()["positions"]:
+        numbers = (row["entry_price"], row["price"], row["stop_loss"], row["take_profit"])
+        prices = ["" if price is None else f"{price:g}" for price in numbers]
+        side = "buy" if row["side"] == "BUY" else "sell"
+        table.add_row(
+            str(row["position_id"]), row["symbol"], side, f"{row['volume']:,.10g}", *prices, row["model"] or ""
+        )
+    return table
 
 
 def show(found: Status) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oracle_batch.cli.session import Session, clock_of, print_json, select_account
+from oracle_batch.cli.clocks import ClockOf, Now, chosen_clock
+from oracle_batch.cli.session import Session, print_json, select_account
 from oracle_batch.errors import ConfigError, OracleBatchError, UsageError
 
 if TYPE_CHECKING:
@@ -21,29 +22,29 @@ _log = logging.getLogger(__name__)
 
 def tick(
     ctx: typer.Context,
-    now: Annotated[str | None, typer.Option(help="Freeze the clock: Unix seconds, or ISO 8601 with offset.")] = None,
+    now: Now = None,
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and plan; send and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
     arm: Annotated[float | None, typer.Option(help="Not available yet.", hidden=True)] = None,
-    clock: Annotated[str | None, typer.Option(help="Not available yet.", hidden=True)] = None,
+    clock: ClockOf = None,
     trace: Annotated[str | None, typer.Option(help="Not available yet.", hidden=True)] = None,
 ) -> None:
     """One bar close: read, decide, trade, write, exit. With nothing due it does nothing."""
-    for option, value in (("--arm", arm), ("--clock", clock), ("--trace", trace)):
+    for option, value in (("--arm", arm), ("--trace", trace)):
         if value is not None:
             raise UsageError("is not available yet", field=option, fix="leave it out")
     session: Session = ctx.obj
-    frozen = clock_of(now)
     workspace = session.existing_workspace()
     settings = select_account(session.settings(), account)
+    time = chosen_clock(now, clock)
     try:
-        report = _run(workspace, settings, frozen, dry_run=dry_run)
+        report = _run(workspace, settings, time, dry_run=dry_run)
     except OracleBatchError as error:
         if as_json:
             from oracle_batch.report import failure_json
 
-            print_json(failure_json(frozen.now(), [one.account for one in settings.accounts], error.exit_code))
+            print_json(failure_json(time.now(), [one.account for one in settings.accounts], error.exit_code))
         raise
     from oracle_batch.tick import problems
 
@@ -60,12 +61,13 @@ def tick(
 def _run(workspace: Workspace, settings: Settings, clock: Clock, *, dry_run: bool) -> TickReport:
     import asyncio
 
-    from oracle_batch.clock import SystemClock
+    from oracle_batch.clock import FrozenClock
     from oracle_batch.store.lock import hold
     from oracle_batch.tick import Job
     from oracle_batch.tick import tick as run_tick
 
-    poll_s = settings.tick.bar_poll_s if isinstance(clock, SystemClock) else 0.0  # a frozen clock waits for nothing
+    standing = isinstance(clock, FrozenClock) and settings.accounts[0].kind == "paper"
+    poll_s = 0.0 if standing else settings.tick.bar_poll_s  # a folder on a frozen clock brings nothing new
     job = Job(workspace, settings, clock, dry_run, poll_s)
     if dry_run:
         return asyncio.run(run_tick(job))

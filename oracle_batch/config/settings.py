@@ -148,7 +148,7 @@ def parse_settings(data: bytes, file: Path) -> Settings:
         named = [("broker", found.broker or AccountSettings())]
     _check_accounts(named, file)
     _check_timeframes(found.tick, file)
-    _refuse_later_keys(named, found, file)
+    _refuse_later_keys(found, file)
     return Settings(tuple(account for _, account in named), found.tick, found.risk)
 
 
@@ -209,22 +209,10 @@ def _check_timeframes(tick: TickSettings, file: Path) -> None:
                 raise ConfigError("is no timeframe", file=file, field=field, fix=fix)
 
 
-def _refuse_later_keys(named: list[tuple[str, AccountSettings]], found: _File, file: Path) -> None:
+def _refuse_later_keys(found: _File, file: Path) -> None:
     """Keys whose feature comes later are accepted with their default value only."""
-    for field, account in named:
-        if account.kind != "paper":
-            raise ConfigError(
-                f"{account.kind!r} is not available yet", file=file, field=f"{field}.kind", fix='use kind = "paper"'
-            )
-        _refuse_changed(account.ctrader, CtraderSettings(), f"{field}.ctrader", file)
     if found.tick.arm_s != TickSettings().arm_s:
         _refuse_later("tick.arm_s", found.tick.arm_s, TickSettings().arm_s, file)
-
-
-def _refuse_changed(section: _Section, default: _Section, field: str, file: Path) -> None:
-    for name in section.__struct_fields__:
-        if getattr(section, name) != getattr(default, name):
-            _refuse_later(f"{field}.{name}", getattr(section, name), getattr(default, name), file)
 
 
 def _refuse_later(field: str, value: object, default: object, file: Path) -> None:

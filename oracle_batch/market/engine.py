@@ -33,7 +33,7 @@ from oracle_batch.market.book import (
 from oracle_batch.market.fills import Fill, OrderIds, Refusal
 from oracle_batch.market.orders import Order, protection_prices, protection_refusal, range_refusal, volume_refusal
 from oracle_batch.market.pricing import Pricing, Valuation, level_broken
-from oracle_batch.market.specs import Contracts
+from oracle_batch.market.specs import Contract, Contracts
 from oracle_batch.market.tape import Step, Tape, reach_of
 
 STOP_OUT_PCT: Final = 50.0
@@ -219,7 +219,7 @@ class Engine:
         return None if self.pricing.is_open(symbol, at) else Refusal("MARKET_CLOSED", f"{symbol} at {at:.0f}")
 
     def _enter(self, order: Order) -> Fill | Refusal:
-        symbol, direction, volume_cents, at = order.symbol, order.direction, order.volume_cents, order.decided_at
+        symbol, direction, at = order.symbol, order.direction, order.decided_at
         contract = self.pricing.contract(symbol)
         if contract is None:
             return Refusal("SYMBOL_NOT_FOUND", f"{symbol} is in no contract source")
@@ -239,9 +239,21 @@ class Engine:
         )
         if refusal is not None:
             return refusal
+        return self._book_entry(order, contract, price, mark.bid, protection_found)
 
-        placed = (self._next_order(), order.client_order_id)
-        old = None if self.book.hedged else next((p for p in self.book.positions if p.symbol == symbol), None)
+    def _book_entry(
+        self,
+        order: Order,
+        contract: Contract,
+        price: float,
+        bid: float,
+        protected: tuple[float | None, float | None],
+        order_id: int | None = None,
+    ) -> Fill | Refusal:
+        """Book an order that fills at a price, if there is money for it; a refusal leaves the book to the caller."""
+        direction, volume_cents, at = order.direction, order.volume_cents, order.decided_at
+        placed = (self._next_order() if order_id is None else order_id, order.client_order_id)
+        old = self._joined(order)
         deals: tuple[BookedDeal, ...] = ()
         if old is not None and old.direction != direction:
             reduced = min(volume_cents, old.volume_cents)
@@ -260,11 +272,11 @@ class Engine:
             opened_at=book.clock,
             label=order.label,
             comment=order.comment,
-            stop_loss=stop_loss,
-            take_profit=take_profit,
+            stop_loss=protected[0],
+            take_profit=protected[1],
             margin=self.pricing.margin(contract, volume_cents, price, at, book.leverage, book.money_digits),
             commission=fills.round_turn_minor(contract, volume_cents, book.money_digits, half=True),
-            mark=mark.bid,
+            mark=bid,
             rate=rate.value,
             stop_trigger=order.stop_trigger,
         )
@@ -277,6 +289,12 @@ class Engine:
         next_position = max(book.next_position_id, position.position_id + 1)
         self.book = with_deal(with_position(replace(book, next_position_id=next_position), position), deal)
         return Fill(placed[0], position.position_id, price, contract.slippage, (*deals, deal))
+
+    def _joined(self, order: Order) -> OpenPosition | None:
+        """The position that an order adds to or reduces, None where it opens one of its own."""
+        if self.book.hedged:
+            return None
+        return next((position for position in self.book.positions if position.symbol == order.symbol), None)
 
     def _close_at(
         self,

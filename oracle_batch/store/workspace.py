@@ -71,6 +71,16 @@ class Workspace:
         return self.state / "paper"
 
     @property
+    def ctrader(self) -> Path:
+        """What the cTrader broker keeps: the token file, and caches of symbols."""
+        return self.state / "ctrader"
+
+    @property
+    def tokens(self) -> Path:
+        """The token file that `login` writes, mode 0600."""
+        return self.ctrader / "tokens.json"
+
+    @property
     def compiled(self) -> Path:
         """Cache of compiled bundles; may be deleted at any time."""
         return self.state / "compiled"
@@ -93,11 +103,16 @@ class Workspace:
     def paper_path(self, account: str) -> Path:
         return self.paper / f"{account}.json"
 
+    def ctrader_symbols_path(self, account: str) -> Path:
+        """Cache of an account's symbols; may be deleted at any time."""
+        return self.ctrader / f"{account}-symbols.json"
+
     def compiled_path(self, sha256: str) -> Path:
         return self.compiled / f"{sha256}.npz"
 
     def _state_folders(self) -> tuple[Path, ...]:
-        return (self.state, self.bars, self.twins, self.executors, self.journals, self.paper, self.compiled)
+        kept = (self.bars, self.twins, self.executors, self.journals, self.paper, self.ctrader, self.compiled)
+        return (self.state, *kept)
 
     def ensure(self) -> None:
         """Create the folders that are missing (state folders with mode 0700) and refuse world-writable ones.

@@ -16,7 +16,7 @@ OLD = replace(OURS, position_id=7, opened_at=900.0)
 
 
 def order(state: OrderState, client: str = OPEN.intent_id, *, closing: bool = False, position: int = 8) -> PlacedOrder:
-    return PlacedOrder(5, client, "EURUSD", state, closing, position, 1801.0)
+    return PlacedOrder(5, client, state, closing, position)
 
 
 def seen(

@@ -56,7 +56,7 @@ class Hiding(Wrapped):
     async def orders(self, since: float) -> list[PlacedOrder]:
         self.asked += 1
         name = f"ob-{EURUSD}-{int(since) // 900 * 900}-1"
-        return [PlacedOrder(1, name, "EURUSD", "working", False, None, since)] if self.hidden else []
+        return [PlacedOrder(1, name, "working", False, None)] if self.hidden else []
 
     async def deals(self, since: float) -> list[Deal]:
         return [] if self.hidden else await super().deals(since)

@@ -1,0 +1,58 @@
+"""``oracle-batch sim``: the other side of the Open API, on loopback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from oracle_batch.cli.session import clock_of, print_json
+from oracle_batch.errors import UsageError
+
+
+def sim(
+    data: Annotated[Path, typer.Option(help="Folder of SYMBOL_TIMEFRAME.parquet or .csv.")],
+    symbols: Annotated[str, typer.Option(help="What trades, e.g. EURUSD,GBPUSD; ids count from 1.")],
+    start: Annotated[str, typer.Option(help="Where the clock starts: Unix seconds, or ISO 8601 with offset.")],
+    timeframes: Annotated[str, typer.Option(help="Live bars of, e.g. M15,H1.")] = "M15",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TLS port; 0: a free one.")] = 0,
+    speed: Annotated[float, typer.Option(min=0, help="Times real time; 0: the clock stands until told.")] = 0.0,
+    accounts: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 1,
+    netted: Annotated[bool, typer.Option("--netted", help="One position a symbol.")] = False,
+    balance: Annotated[float, typer.Option(min=0.01, help="Of each account, in USD.")] = 10_000.0,
+    faults: Annotated[Path | None, typer.Option(help="A fault script (docs/faults.md).")] = None,
+) -> None:
+    """Simulate Spotware's Open API on real bars: TLS, accounts, orders, faults. One JSON line says where.
+
+    It serves on loopback until standard input closes, SIGTERM, or a stop on the control port.
+    """
+    from oracle_batch.sim.exchange import Exchange
+    from oracle_batch.sim.faults import load_script
+    from oracle_batch.sim.process import Plan, run
+
+    script = load_script(faults) if faults is not None else ()
+    exchange = Exchange(
+        data,
+        _words(symbols, "--symbols"),
+        _words(timeframes, "--timeframes"),
+        clock_of(start).now(),
+        accounts=accounts,
+        hedged=not netted,
+        balance=balance,
+    )
+    run(exchange, Plan(port, speed, script), _announce)
+
+
+def _announce(ready: dict[str, Any]) -> None:
+    import sys
+
+    print_json(ready)
+    sys.stdout.flush()
+
+
+def _words(text: str, option: str) -> list[str]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(words) or len(set(words)) != len(words):
+        raise UsageError(f"{text!r} is no list of different names", field=option, fix="separate them by commas")
+    return words

@@ -1,0 +1,1 @@
+"""Spotware's Open API as both ends speak it: messages, frames, scales."""

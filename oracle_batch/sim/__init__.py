@@ -1,0 +1,1 @@
+"""The simulator: a market behind an Open API server on loopback."""
