@@ -13,8 +13,10 @@ from filelock import FileLock, Timeout
 from oracle_batch.bars import utc
 from oracle_batch.clock import SystemClock
 from oracle_batch.errors import LockHeld
+from oracle_batch.store import lease
 from oracle_batch.store.files import FILE_MODE, state_error
 
+LEASE_NAME: Final = "lease"
 OPERATOR_TIMEOUT_S: Final = 60.0
 """How long an operator's command waits for a running tick."""
 
@@ -24,7 +26,7 @@ def hold(path: Path, *, timeout_s: float = 0.0) -> Iterator[None]:
     """Hold the lock within a ``with`` block; a tick does not wait, an operator's command waits ``timeout_s``.
 
     Raises:
-        LockHeld: another run has it; the message says which, as far as the lock file tells.
+        LockHeld: another run has it, here or on another machine; the message says which, as far as is known.
         StateError: the lock file cannot be made.
     """
     lock = FileLock(path, mode=FILE_MODE)
@@ -34,9 +36,14 @@ def hold(path: Path, *, timeout_s: float = 0.0) -> Iterator[None]:
         raise LockHeld(f"{_owner(path)} holds the lock", file=path, fix="wait until it has ended") from error
     except OSError as error:
         raise state_error(error, path, "lock") from error
+    lease_path = path.with_name(LEASE_NAME)
     try:
         _write_owner(path)
-        yield
+        lease.take(lease_path)
+        try:
+            yield
+        finally:
+            lease.give_back(lease_path)
     finally:
         lock.release()
 
