@@ -30,7 +30,7 @@ def warmup(
 
     session: Session = ctx.obj
     workspace = session.existing_workspace()
-    failed = warm_up(workspace, session.settings(), chosen_clock(now, clock), target, Progress)
+    failed = warm_up(workspace, session.settings(), chosen_clock(ctx, now, clock), target, Progress)
     for name, error in failed.items():
         complain(f"{name}: {error}")
     if failed:

@@ -18,7 +18,7 @@ ClockOf = Annotated[
 ]
 
 
-def chosen_clock(now: str | None, address: str | None) -> Clock:
+def chosen_clock(ctx: typer.Context, now: str | None, address: str | None) -> Clock:
     """The machine's clock, a frozen one, or a simulator's.
 
     Raises:
@@ -31,4 +31,6 @@ def chosen_clock(now: str | None, address: str | None) -> Clock:
         raise UsageError("--now and --clock exclude each other", field="--clock", fix="leave one out")
     from oracle_batch.told_clock import ToldClock
 
-    return ToldClock(address)
+    clock = ToldClock(address)
+    ctx.call_on_close(clock.close)
+    return clock

@@ -34,7 +34,7 @@ def guard(
 
     session: Session = ctx.obj
     workspace = session.existing_workspace()
-    job = Job(workspace, select_account(session.settings(), account), chosen_clock(now, clock), dry_run)
+    job = Job(workspace, select_account(session.settings(), account), chosen_clock(ctx, now, clock), dry_run)
     try:
         report = _run(job)
     except LockHeld as error:

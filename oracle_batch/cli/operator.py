@@ -47,7 +47,7 @@ def resume(ctx: typer.Context, yes: Yes = False) -> None:
     if not workspace.is_paused():
         typer.echo("not paused")
         return
-    job = _job(session, None, None)
+    job = _job(ctx, None, None)
     confirm("resume entries", job.settings.accounts, yes=yes)
     run_resume(job)
     typer.echo("resumed: the next edge of each model may enter")
@@ -72,7 +72,7 @@ def close(
         raise UsageError("name a model or a symbol, or say --all", field="close")
     from oracle_batch.operating.closing import close as run_close
 
-    job = _job(ctx.obj, account, now, clock)
+    job = _job(ctx, account, now, clock)
     confirm(f"close {'all positions of models' if target is None else target}", job.settings.accounts, yes=yes)
     result = run_close(job, target)
     _tell(result, job)
@@ -91,7 +91,7 @@ def enable(ctx: typer.Context, target: _Target, account: _Account = None, now: N
     Sets "enabled" in config/executor_symbols.json (or the account's own file) and leaves everything else there as it
     is. Asks first on a live account.
     """
-    job = _job(ctx.obj, account, now)
+    job = _job(ctx, account, now)
     confirm(f"enable entries of {target}", job.settings.accounts, yes=yes)
     _switch(job, target, enabled=True)
 
@@ -108,7 +108,7 @@ def disable(
     Sets "enabled" in config/executor_symbols.json (or the account's own file) and leaves everything else there as it
     is. Never asks.
     """
-    _switch(_job(ctx.obj, account, now), target, enabled=False)
+    _switch(_job(ctx, account, now), target, enabled=False)
 
 
 def _switch(job: Job, target: str, *, enabled: bool) -> None:
@@ -154,7 +154,7 @@ def orphans(
         raise UsageError("--adopt TICKET and --as MODEL belong together", field="orphans")
     if as_json and (close_ticket is not None or adopt_ticket is not None):
         raise UsageError("--json is for the list", field="--json")
-    job = _job(ctx.obj, account, now, clock)
+    job = _job(ctx, account, now, clock)
     if close_ticket is not None:
         _close_orphan(job, close_ticket, yes=yes)
     elif adopt_ticket is not None and model is not None:
@@ -230,11 +230,12 @@ def _show_orphans(found: list[Orphan]) -> None:
     print_page([table])
 
 
-def _job(session: Session, account: str | None, now: str | None, clock: str | None = None) -> Job:
+def _job(ctx: typer.Context, account: str | None, now: str | None, clock: str | None = None) -> Job:
     from oracle_batch.operating.visits import Job
 
+    session: Session = ctx.obj
     workspace = session.existing_workspace()
-    return Job(workspace, select_account(session.settings(), account), chosen_clock(now, clock))
+    return Job(workspace, select_account(session.settings(), account), chosen_clock(ctx, now, clock))
 
 
 def _tell(result: Closings, job: Job) -> None:

@@ -35,7 +35,7 @@ def status(
     from oracle_batch.status import read_status
 
     session: Session = ctx.obj
-    time, workspace = chosen_clock(now, clock), session.existing_workspace()
+    time, workspace = chosen_clock(ctx, now, clock), session.existing_workspace()
     settings = session.settings(announce=False)
     found = read_status(workspace, settings, time.now())
     told: Mapping[str, LiveAccount] = {}

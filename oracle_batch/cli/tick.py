@@ -37,7 +37,7 @@ def tick(
     session: Session = ctx.obj
     workspace = session.existing_workspace()
     settings = select_account(session.settings(), account)
-    time = chosen_clock(now, clock)
+    time = chosen_clock(ctx, now, clock)
     try:
         report = _run(workspace, settings, time, dry_run=dry_run)
     except OracleBatchError as error:

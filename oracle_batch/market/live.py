@@ -5,12 +5,14 @@ The money is ``Engine``'s. Added are pending fills, trailing stops, protection t
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from oracle_batch.broker.base import CloseReason
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands.prices import down, grid, up
-from oracle_batch.market import fills
+from oracle_batch.market import fills, protection
 from oracle_batch.market.book import Book, BookedDeal, OpenPosition, exact, with_position
 from oracle_batch.market.engine import STOP_OUT_PCT, Engine
 from oracle_batch.market.fills import Fill, Refusal
@@ -19,6 +21,8 @@ from oracle_batch.market.pricing import RATE_RESERVE
 from oracle_batch.market.specs import Contracts
 from oracle_batch.market.tape import Step
 from oracle_batch.market.track import Track
+
+_NEAR: Final = 1e-6
 
 
 class LiveEngine(Engine):
@@ -42,12 +46,18 @@ class LiveEngine(Engine):
     def meet(self, step: Step) -> list[BookedDeal]:
         """Let the symbol's positions meet a price: stops and targets close them."""
         first = self.book.next_deal_id
-        self._play(step)
+        marked = tuple(replace(one, mark=step.bid) if one.symbol == step.symbol else one for one in self.book.positions)
+        self.book = replace(self.book, positions=marked)
+        for position in marked:
+            if position.symbol == step.symbol and _may_reach(position, step.bid):
+                found = protection.trigger(position, step)
+                if found is not None:
+                    self._close_at(position, position.volume_cents, *found, step.time)
         return self._deals_from(first)
 
     def trail(self, step: Step) -> list[OpenPosition]:
         """Positions whose stop a price has pulled behind it."""
-        moved = []
+        moved: list[OpenPosition] = []
         for position in self.book.positions:
             distance = self.trailing.get(position.position_id)
             if distance is None or position.symbol != step.symbol or position.stop_loss is None:
@@ -146,3 +156,13 @@ class LiveEngine(Engine):
     def _deals_from(self, first: int) -> list[BookedDeal]:
         count = self.book.next_deal_id - first
         return list(self.book.deals[-count:]) if count else []
+
+
+def _may_reach(position: OpenPosition, bid: float) -> bool:
+    """Whether a price comes near a stop or a target: a quick look that spares the exact one."""
+    spread = position.contract.spread
+    quote = bid if position.direction > 0 else bid + spread
+    stop, target = position.stop_loss, position.take_profit
+    return (stop is not None and (quote - stop) * position.direction <= spread + _NEAR) or (
+        target is not None and (target - quote) * position.direction <= _NEAR
+    )

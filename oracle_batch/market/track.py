@@ -61,9 +61,14 @@ class Track(Tape):
         Raises:
             BarError: a bar of this stretch breaks the rules.
         """
-        for number in range(int(after // _DAY), int(until // _DAY) + 1):
+        number = int(after // _DAY)
+        while number <= until // _DAY:
             day = self._day(symbol, number)
             yield from day.points[bisect_right(day.times, after) : bisect_right(day.times, until)]
+            number += 1
+            if not day.points:
+                coming = self.next_price(symbol, number * _DAY)
+                number = int(until // _DAY) + 1 if coming is None else int(coming // _DAY)
 
     def current(self, symbol: str, at: float) -> Point | None:
         """The newest price shown, None when the symbol has none yet."""

@@ -96,7 +96,7 @@ def boundaries(call: Call, longest_ms: int) -> tuple[float, float]:
 
 def _deals(call: Call, kind: type[Any], found: list[Any], rows: int) -> Any:
     shown = [call.server.wire.deal(view) for view in found[:rows]]
-    return kind(ctidTraderAccountId=call.account, deal=shown, hasMore=len(found) > rows)
+    return kind(ctidTraderAccountId=call.account, deal=shown, hasMore=int(len(found) > rows))
 
 
 ROUTES: Final[Routes] = {

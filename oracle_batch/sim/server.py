@@ -75,7 +75,8 @@ class Server(ServerFactory):
 
     def listen(self, context_factory: Any, port: int = 0) -> int:
         """Serve over TLS on loopback and return the port."""
-        tls = TLSMemoryBIOFactory(context_factory, False, self, self.reactor)
+        factory: Any = self
+        tls = TLSMemoryBIOFactory(context_factory, False, factory, self.reactor)
         self._port = self.reactor.listenTCP(port, tls, interface=HOST)
         self._beat.start(min(1.0, self._pace.heartbeat_s / 2), now=False)
         number: int = self._port.getHost().port

@@ -298,7 +298,7 @@ def asset(view: Asset) -> Any:
 
 
 def _pips(distance: float, info: SymbolInfo) -> float:
-    return round(distance * 10**info.pip_position, _PIP_DECIMALS)
+    return round(distance * 10.0**info.pip_position, _PIP_DECIMALS)
 
 
 def _side(direction: int) -> Any:

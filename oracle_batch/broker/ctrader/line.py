@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from OpenSSL.crypto import Error as CertificateError
 from OpenSSL.SSL import Error as TLSError
 from service_identity import VerificationError
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
@@ -65,6 +66,7 @@ class _Frames(Int32StringReceiver):
 
     def connectionMade(self) -> None:
         """TCP is up; nothing is written before the certificate is verified."""
+        self._line._transport = self.transport
 
     def handshakeCompleted(self) -> None:
         transport: Any = self.transport
@@ -157,7 +159,6 @@ class Line:
 
     def _verified(self, transport: Any) -> None:
         transport.setTcpNoDelay(True)
-        self._transport = transport
         self.alive = True
         self._heard()
         self._timer = self._loop.call_later(self._pace.heartbeat_s, self._beat)
@@ -228,8 +229,12 @@ async def open_line(
     try:
         await asyncio.wait_for(asyncio.shield(line._ready), max(until - loop.time(), 0.0))
     except TimeoutError as error:
-        connector.disconnect()
         line._ready.cancel()
+        if line._transport is None:
+            connector.disconnect()
+        else:
+            line.drop("no answer")
+        await asyncio.wait([line._gone], timeout=1.0)
         raise LineError(f"{host}:{port} did not answer within {pace.connect_s:g} s", fix="run again") from error
     except LineError as error:
         fix = "check host, clock and cafile" if isinstance(error, NotVerified) else "run again"
@@ -255,8 +260,8 @@ def trust_of(cafile: Path | None) -> Any:
         text, end = cafile.read_bytes(), b"-----END CERTIFICATE-----"
         blocks = [part + end for part in text.split(end) if b"BEGIN CERTIFICATE" in part]
         certificates = [Certificate.loadPEM(block) for block in blocks]
-    except (OSError, ValueError, TLSError) as error:
-        raise ConfigError(f"cannot be used: {error}", file=cafile, field="broker.ctrader.cafile") from error
+    except (OSError, ValueError, CertificateError) as error:
+        raise ConfigError(f"is no file of certificates: {error}", file=cafile, field="broker.ctrader.cafile") from error
     if not certificates:
         raise ConfigError("holds no certificate", file=cafile, field="broker.ctrader.cafile")
     return trustRootFromCertificates(certificates)
