@@ -163,7 +163,8 @@ class Year:
         known = load_executor_symbols(self.workspace.executor_symbols)
         self.execution = {name: known.entries[name] for name in self.models}
         self.decisions: Counter[str] = Counter()
-        self.resets = self.ticked = 0
+        self.phases = self.ticked = 0
+        self._quiet = (0, 0.0)
 
     def closes(self, first: float, last: float) -> Iterator[tuple[float, list[tuple[Course, int]]]]:
         """Every instant at which a bar closes, with the models that have one."""
@@ -180,19 +181,16 @@ class Year:
         path = self.workspace.paper_path(ACCOUNT)
         return PaperBroker(ACCOUNT, settings.paper, self.feed, self.specs, path, self.clock, self.models)
 
-    def run(self, first: float, last: float, *, reset_after_days: float = 0.0) -> reconcile.Deals:
-        """Tick every close; gives all deals.
-
-        ``reset_after_days`` after a maximum pause the operator starts a new phase on the balance that is left.
-        """
+    def run(self, first: float, last: float, *, phase_after_days: float = 0.0) -> reconcile.Deals:
+        """Tick every close; gives all deals. ``phase_after_days``: see ``_new_phase``; 0: never."""
         deals = reconcile.Deals()
         for number, (close, due) in enumerate(self.closes(first, last)):
             self.clock.instant = close + 1
-            self._reset(reset_after_days)
             asyncio.run(self._tick(Job(self.workspace, self.settings, self.clock), due))
             self.ticked += 1
             if number % LOOK_EVERY == 0:
                 deals.take(self.book())
+                self._new_phase(len(deals.found), phase_after_days)
         deals.take(self.book())
         return deals
 
@@ -216,15 +214,18 @@ class Year:
         for outcome in report.accounts[ACCOUNT].models.values():
             self.decisions[f"{outcome.decision} {outcome.ack} {outcome.reason}"] += 1
 
-    def _reset(self, after_days: float) -> None:
-        anchors = self.books().risk.anchors if after_days and self.workspace.executor_path(ACCOUNT).exists() else None
-        pause = anchors.pause if anchors is not None else None
-        if pause is not None and pause.until is None and self.clock.instant - pause.since >= 86400 * after_days:
-            reset_risk(Visit(self.workspace, self.settings, self.clock))
-            account, balance = self.settings.accounts[0], to_money(self.book().balance, 2)
-            risk = replace(account.risk, initial_balance=balance)
-            self.settings = replace(self.settings, accounts=(replace(account, risk=risk),))
-            self.resets += 1
+    def _new_phase(self, deals: int, after_days: float) -> None:
+        """Let the operator go on with the balance that is left, where the limits have let nothing happen for days."""
+        now = self.clock.instant
+        if deals != self._quiet[0]:
+            self._quiet = (deals, now)
+        if not after_days or now - self._quiet[1] < 86400 * after_days:
+            return
+        reset_risk(Visit(self.workspace, self.settings, self.clock))
+        account = self.settings.accounts[0]
+        risk = replace(account.risk, initial_balance=to_money(self.book().balance, 2))
+        self.settings = replace(self.settings, accounts=(replace(account, risk=risk),))
+        self._quiet, self.phases = (deals, now), self.phases + 1
 
     def contract(self, symbol: str) -> Contract:
         """What trading a symbol costs."""
@@ -316,7 +317,7 @@ class Result:
     seconds: float
     decisions: Mapping[str, int]
     events: Mapping[str, int]
-    resets: int
+    phases: int
 
 
 def lived(
@@ -328,7 +329,7 @@ def lived(
     last: float,
     *,
     scale: float = 1.0,
-    reset_after_days: float = 0.0,
+    phase_after_days: float = 0.0,
 ) -> Result:
     """One run over a stretch of time, reconciled.
 
@@ -337,7 +338,7 @@ def lived(
     """
     year = Year(home, courses, data, risk, scale)
     began = time.perf_counter()
-    deals = year.run(first, last, reset_after_days=reset_after_days)
+    deals = year.run(first, last, phase_after_days=phase_after_days)
     spent = time.perf_counter() - began
     book, books = year.book(), year.books()
     assert book is not None, "nothing was traded"
@@ -345,7 +346,7 @@ def lived(
     journal = year.workspace.journal_folder(ACCOUNT)
     sums = reconcile.reconcile(book, books, journal, deals, contracts, prices_of(data))
     events = reconcile.events(journal)
-    return Result(sums, year.ticked, spent, dict(year.decisions.most_common()), events, year.resets)
+    return Result(sums, year.ticked, spent, dict(year.decisions.most_common()), events, year.phases)
 
 
 def main() -> None:
@@ -357,7 +358,7 @@ def main() -> None:
     parser.add_argument("--from", dest="first", type=_instant, default=_instant("2026-06-01"))
     parser.add_argument("--to", dest="last", type=_instant, default=_instant("2026-07-01"))
     parser.add_argument("--preset", action="append", help="none, ftmo_2step, …; may be given more than once")
-    parser.add_argument("--reset-after-days", type=float, default=10.0, help="end a maximum pause so long after")
+    parser.add_argument("--phase-after-days", type=float, default=10.0, help="a new phase after so long without a deal")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies lots, and money in the settings")
     parser.add_argument("--scratch", type=Path, default=None, help="where the state is written, best in memory")
     options = parser.parse_args()
@@ -377,7 +378,7 @@ def main() -> None:
                 options.first,
                 options.last,
                 scale=options.scale,
-                reset_after_days=options.reset_after_days,
+                phase_after_days=options.phase_after_days,
             )
             print(json.dumps(told(result, preset=preset, models=len(courses)), indent=2), flush=True)
 
@@ -390,7 +391,7 @@ def told(result: Result, **more: Any) -> dict[str, Any]:
         closes=result.closes,
         seconds=round(result.seconds, 1),
         ms_per_close=round(1e3 * result.seconds / result.closes, 2),
-        resets=result.resets,
+        phases=result.phases,
         events=result.events,
         decisions=result.decisions,
     )

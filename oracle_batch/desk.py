@@ -58,9 +58,10 @@ NOT_ACCOUNTED_FOR = "NOT_ACCOUNTED_FOR"
 class Desk:
     """An account between the opening of its session and the commit of its books.
 
-    ``waiting`` are legs that wait for the spread, ``crossing`` entries that wait for closes on other accounts;
-    ``causes`` say of a position why an emergency close is its end; ``opened`` are the entries that were filled,
-    ``ends`` what the positions came to that closes of ours have ended, by the close's id.
+    ``feed`` says where the models' bars are from. ``waiting`` are legs that wait for the spread, ``crossing`` entries
+    that wait for closes on other accounts; ``causes`` say of a position why an emergency close is its end; ``opened``
+    are the entries that were filled, ``ends`` what the positions came to that closes of ours have ended, by the
+    close's id.
     """
 
     settings: AccountSettings
@@ -72,6 +73,7 @@ class Desk:
     rules: TickSettings
     journal: Journal
     dry_run: bool
+    feed: str = ""
     loaded: Executor | None = field(init=False)
     executor: Executor = field(init=False)
     account: Account = field(init=False)

@@ -303,7 +303,7 @@ def _entry_facts(desk: Desk, view: RiskView, candidate: Candidate, quote: Quote,
     return EntryFacts(
         model=candidate.model,
         symbol=symbol,
-        source=desk.settings.kind,
+        source=desk.feed,
         bar_close=candidate.close_time,
         quote=quote,
         digits=spec.digits if spec is not None else None,

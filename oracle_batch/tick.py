@@ -294,6 +294,7 @@ def _desk(
         job.settings.tick,
         Journal(workspace.journal_folder(settings.account), clock),
         job.dry_run,
+        job.settings.accounts[0].kind,
     )
 
 

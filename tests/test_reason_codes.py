@@ -24,7 +24,7 @@ WORDS = {
 } - {"MANUAL", "EMERGENCY", "OPERATOR"}  # fmt: skip
 """What an order's life is told with beside codes."""
 NAMES = {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_DEFAULT_MEMORY_POOL", "SC_CLK_TCK"}
-OTHER = {"MODEL", "SYMBOL", "TICKET", "EURUSD", "UTC", "ALL", *MONEY}
+OTHER = {"AMOUNT", "MODEL", "SYMBOL", "TICKET", "EURUSD", "UTC", "ALL", *MONEY}
 
 
 def told() -> set[str]:

@@ -73,7 +73,7 @@ def test_two_weeks_under_a_preset_add_up_to_the_cent(weeks: tuple[Path, list[yea
     folder, courses, first, last = weeks
     home = folder / "ftmo"
     shutil.copytree(ROOT / "models", home / "models")
-    result = year.lived(home, courses, folder / "data", FTMO, first, last, scale=60.0, reset_after_days=2.0)
+    result = year.lived(home, courses, folder / "data", FTMO, first, last, scale=60.0, phase_after_days=2.0)
     sums = result.sums
     assert sums.balance - sums.initial == sums.journal
     assert sums.positions > 20

@@ -305,6 +305,7 @@ class Broker(Protocol):
         """Send all legs in one burst and return one ack an intent, in the same order.
 
         An opening leg with ``after_close`` leaves when that position's full close is confirmed, else it is
-        FAIL ``CLOSE_NOT_CONFIRMED``. Each opening leg passes the gate right before it is sent.
+        FAIL ``CLOSE_NOT_CONFIRMED``. Where the position had ended before our close came (a stop was quicker), only an
+        entry in the other direction may follow it. Each opening leg passes the gate right before it is sent.
         """
         ...

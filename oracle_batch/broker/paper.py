@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -204,12 +204,13 @@ class PaperBroker:
         for place, intent in enumerate(intents):
             if isinstance(intent, CloseIntent):
                 acks[place] = self._close(engine, intent)
+        gone = {ack.position_id for ack in acks.values() if ack.reason == "ALREADY_CLOSED"}
         for place, intent in enumerate(intents):
             if isinstance(intent, AmendIntent):
                 acks[place] = self._amend(engine, intent)
         for place, intent in enumerate(intents):
             if isinstance(intent, OpenIntent):
-                acks[place] = self._open(engine, intent, gate)
+                acks[place] = self._open(engine, intent, gate, gone)
         if engine.book != before:
             self._save(engine, before)
         return [acks[place] for place in range(len(intents))]
@@ -261,8 +262,8 @@ class PaperBroker:
         refusal = engine.amend(intent.position_id, intent.stop_loss, intent.take_profit, intent.stop_trigger)
         return self._refused(intent, refusal) if refusal else Ack(intent.intent_id, "OK", None, intent.position_id)
 
-    def _open(self, engine: Engine, intent: OpenIntent, gate: Gate) -> Ack:
-        if intent.after_close is not None and engine.book.position(intent.after_close) is not None:
+    def _open(self, engine: Engine, intent: OpenIntent, gate: Gate, gone: Collection[int | None]) -> Ack:
+        if intent.after_close is not None and not _released(engine.book, intent, gone):
             return Ack(intent.intent_id, "FAIL", "CLOSE_NOT_CONFIRMED")
         reason = gate(intent)
         if reason is not None:
@@ -312,6 +313,14 @@ class PaperBroker:
         _log.warning("paper: %s: %s", symbol, error)
         if self._engine is not None:
             self._engine.problems[symbol] = str(error)
+
+
+def _released(book: Book, intent: OpenIntent, gone: Collection[int | None]) -> bool:
+    """Whether an entry may follow the end of the position before it: our close, or another's for the other side."""
+    if intent.after_close not in gone:
+        return book.position(intent.after_close or 0) is None
+    ends = [deal for deal in book.deals if deal.position_id == intent.after_close and deal.closing]
+    return bool(ends) and ends[-1].direction == intent.direction
 
 
 def _at(book: Book, now: float, path: Path) -> Book:

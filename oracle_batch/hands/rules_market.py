@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
 SYNTHETIC: Final = "synthetic"
 """How the source of invented bars is named; a detail may follow, as in ``synthetic:walk``."""
+FILES: Final = "paper"
+"""The source of bars that come from files: nobody vouches for them."""
 
 
 def synthetic_data(source: str | None, *, live: bool) -> Refusal | None:
     """A live account trades on real bars alone; bars that do not say where they are from may be anything."""
     if not live:
         return None
-    if not source:
+    if not source or source == FILES:
         return Refusal("UNKNOWN_DATA_SOURCE", {"source": source})
     if source.partition(":")[0].strip().lower() == SYNTHETIC:
         return Refusal("SYNTHETIC_DATA", {"source": source})

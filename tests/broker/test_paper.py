@@ -146,7 +146,11 @@ def test_an_opening_waits_for_the_full_close_of_its_own_position(tmp_path: Path)
     assert (gone.status, released.status) == ("OK", "OK")
     again, after = run(broker.execute([closing(first.position_id), opening(3, after_close=first.position_id)], let))
     assert (again.status, again.reason, again.deals) == ("OK", "ALREADY_CLOSED", ())
-    assert after.status == "OK", "a position that is gone keeps nobody waiting"
+    assert (after.status, after.reason) == ("FAIL", "CLOSE_NOT_CONFIRMED"), "it ended otherwise: no way back in"
+    _, turned = run(
+        broker.execute([closing(first.position_id), opening(4, direction=-1, after_close=first.position_id)], let)
+    )
+    assert turned.status == "OK", "the other direction is a new move"
 
 
 def test_every_opening_passes_the_gate_and_closes_do_not(tmp_path: Path) -> None:

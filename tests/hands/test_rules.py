@@ -38,6 +38,8 @@ def code(refusal: Refusal | None) -> str | None:
         ("Synthetic:walk", True, "SYNTHETIC_DATA"),
         ("synthetic", False, None),
         ("ctrader:live", True, None),
+        ("paper", True, "UNKNOWN_DATA_SOURCE"),
+        ("paper", False, None),
         ("", True, "UNKNOWN_DATA_SOURCE"),
         (None, True, "UNKNOWN_DATA_SOURCE"),
         (None, False, None),

@@ -13,7 +13,19 @@ from oracle_batch.broker.base import Ack, CloseIntent, Gate, Intent
 from oracle_batch.errors import BrokerError, ConfigError
 from tests.tick.fakes import RefusesCloses, Wrapped, install, uninstall
 from tests.tick.lab import Lab, came_to, outcome
-from tests.tick.test_sync_scenarios import CLOSED, EURUSD, LABEL, MISSED, NOOP, OPENED, TURNED, held, opened, waiting
+from tests.tick.test_sync_scenarios import (
+    CLOSED,
+    EURUSD,
+    LABEL,
+    MISSED,
+    NOOP,
+    OPENED,
+    STOPPED,
+    TURNED,
+    held,
+    opened,
+    waiting,
+)
 
 GBPUSD = "GBPUSD_M15"
 UNKNOWN = ("OPEN", "UNKNOWN", "NO_ANSWER")
@@ -199,25 +211,51 @@ def test_not_enough_money_for_one_symbol_lets_the_others_trade(lab: Lab) -> None
     assert came_to(report, GBPUSD) == OPENED
 
 
-def test_flat_is_flat_when_the_stop_was_quicker_than_our_close(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The position is gone between reconcile and close: no error, and a stop's cause for the bars to come."""
+class StopsFirst(Wrapped):
+    """A market in which every stop is reached between the last look and our close."""
 
-    class StopsFirst(Wrapped):
-        async def execute(self, intents: Sequence[Intent], gate: Gate) -> list[Ack]:
-            by_hand = [replace(leg, intent_id="x") for leg in intents if isinstance(leg, CloseIntent)]
-            await self.inner.execute(by_hand, gate)
-            return await super().execute(intents, gate)
+    async def execute(self, intents: Sequence[Intent], gate: Gate) -> list[Ack]:
+        by_hand = [replace(leg, intent_id="x") for leg in intents if isinstance(leg, CloseIntent)]
+        await self.inner.execute(by_hand, gate)
+        return await super().execute(intents, gate)
 
-        async def deals(self, since: float) -> list[Any]:
-            found = await self.inner.deals(since)
-            return [replace(deal, reason="stop_loss") if deal.closing else deal for deal in found]
+    async def deals(self, since: float) -> list[Any]:
+        found = await self.inner.deals(since)
+        return [replace(deal, reason="stop_loss") if deal.closing else deal for deal in found]
 
-    opened(lab, "S1 L2 L2")
+
+@pytest.mark.parametrize("word", ["L2", "L3"])
+def test_a_stop_that_was_quicker_than_our_close_is_not_entered_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    """The position is gone between reconcile and close: no error, and a new strength is not a new move."""
+    opened(lab, f"{word} L1 W L1")
     install(monkeypatch, StopsFirst)
-    report = lab.tick(3)  # bar 2 fell into an outage; L2 is an edge against S1, so the close comes with an entry
+    report = lab.tick(2)
+    assert came_to(report, EURUSD) == ("CLOSE_OPEN", "FAIL", "CLOSE_NOT_CONFIRMED")
     assert report.exit_code == 0
     assert [wire.wire for wire in lab.journal() if type(wire).__name__ == "Close"][-1].endswith("|SL")
-    assert len(lab.deals()) == 3
+    uninstall(monkeypatch)
+    assert (lab.positions(), waiting(lab)) == ([], ("stopped", 1))
+    assert lab.play(EURUSD, 6, first=3) == [STOPPED, NOOP, OPENED]
+
+
+def test_after_a_stop_that_was_quicker_the_other_direction_is_a_new_move(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(lab, "S1 W")
+    install(monkeypatch, StopsFirst)
+    assert came_to(lab.tick(2), EURUSD) == ("CLOSE_OPEN", "OK", None)
+    assert [direction for _, direction, _ in lab.positions()] == [-1]
+
+
+def test_an_ordinary_close_that_comes_after_a_stop_is_done(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(lab, "W L1")
+    install(monkeypatch, StopsFirst)
+    assert came_to(lab.tick(2), EURUSD)[:2] == ("CLOSE", "OK")
+    uninstall(monkeypatch)
+    assert lab.positions() == []
+    assert came_to(lab.tick(3), EURUSD) == OPENED
 
 
 # unknown
