@@ -75,6 +75,16 @@ class LockHeld(OracleBatchError):
     exit_code = 75
 
 
+class DeadlineError(OracleBatchError):
+    """A run was ended at its deadline. Run it again: it finds out what became of its orders."""
+
+
+class StoppedError(OracleBatchError):
+    """A run was told to stop before it had sent anything. Run it again."""
+
+    exit_code = 143
+
+
 class ConfigError(OracleBatchError):
     """A configuration value is missing, unknown or impossible. Edit the file and key that the message names."""
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from oracle_batch import bounded
+from oracle_batch.bounded import uninterrupted, watchdog
 from oracle_batch.broker.base import Ack, AmendIntent, CloseIntent
 from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
@@ -30,7 +32,7 @@ from oracle_batch.hands.reset_days import next_reset
 from oracle_batch.hands.roll import NEAR_S
 from oracle_batch.protecting import protect
 from oracle_batch.risk_desk import Market, RiskView, assess_account
-from oracle_batch.settling import hand_on, nothing_new
+from oracle_batch.settling import nothing_new, settle
 from oracle_batch.store.journal import Journal
 from oracle_batch.store.workspace import Workspace
 
@@ -56,11 +58,11 @@ def run(job: Job) -> GuardReport:
     Raises:
         ConfigError, BrokerError, StateError: as ``guard``.
     """
+    deadline_s = job.settings.tick.tick_deadline_s
     if all(settings.kind == "paper" for settings in job.settings.accounts):
-        return _at_once(guard(job))
-    import asyncio
-
-    return asyncio.run(guard(job))
+        with watchdog(deadline_s):
+            return _at_once(guard(job))
+    return bounded.run(lambda: guard(job), deadline_s)
 
 
 def _at_once(work: Coroutine[Any, Any, GuardReport]) -> GuardReport:
@@ -107,13 +109,7 @@ async def _guard(job: Job, settings: AccountSettings, models: Mapping[str, Model
         amends = await protect(desk, market, now)
         _forget_idle_look(desk, view, now)
         if not nothing_new(desk):
-            desk.journal_intents()
-            await desk.send()
-            desk.conclude({})
-            desk.journal_acks()
-            if not job.dry_run:
-                hand_on(desk)
-                desk.commit()
+            await uninterrupted(settle(desk))
         return _report(desk, view, amends)
     finally:
         await desk.broker.close()

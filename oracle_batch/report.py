@@ -54,6 +54,7 @@ class Timing:
     """Milliseconds by stage, on the monotonic clock; ``trigger_to_last_order`` counts from the process's start."""
 
     began: float = field(default_factory=time.monotonic)
+    trigger: float = field(default_factory=time.monotonic)
     stages: dict[str, float] = field(default_factory=dict)
     last_order: float | None = None
 

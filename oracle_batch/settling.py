@@ -17,6 +17,17 @@ def nothing_new(desk: Desk) -> bool:
     return not told and replace(desk.executor, journal=before.journal) == before
 
 
+async def settle(desk: Desk) -> None:
+    """From the first durable intent to the books, in a run without a brain."""
+    desk.journal_intents()
+    await desk.send()
+    desk.conclude({})
+    desk.journal_acks()
+    if not desk.dry_run:
+        hand_on(desk)
+        desk.commit()
+
+
 def hand_on(desk: Desk) -> None:
     """Leave in the journal's unread part what the next tick must still see."""
     for leg in desk.intents:

@@ -19,6 +19,7 @@ from pathlib import Path
 from oracle_batch import exits, own_accounts, unattended
 from oracle_batch import gather as gathering
 from oracle_batch.bars import Bars
+from oracle_batch.bounded import uninterrupted
 from oracle_batch.broker.base import Broker
 from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
@@ -89,7 +90,7 @@ async def tick(job: Job) -> TickReport:
     timing = Timing()
     age = process_age_s()
     timing.stages["start"] = age * 1e3
-    trigger = timing.began - age
+    timing.trigger = timing.began - age
 
     world = _Gathered(job.clock.now())
     try:
@@ -102,21 +103,7 @@ async def tick(job: Job) -> TickReport:
                 desk.fail(name, error)
         await _plan(world, thoughts)
         timing.lap("plan")
-        for desk in world.desks:
-            desk.journal_intents()
-        timing.lap("journal")
-        await _send(world.desks)
-        timing.lap("send")
-        if any(desk.acks for desk in world.desks):
-            timing.last_order = (timing.began - trigger) * 1e3
-        await asyncio.gather(*(shelter(desk, world.now) for desk in world.desks))
-        timing.lap("send")
-        for desk in world.desks:
-            desk.conclude(thoughts)
-            desk.journal_acks()
-        timing.lap("journal")
-        _commit(job, world, thoughts)
-        timing.lap("commit")
+        await uninterrupted(_carry_out(job, world, thoughts, timing))
         return _report(job, world, timing)
     finally:
         for desk in world.desks:
@@ -124,6 +111,25 @@ async def tick(job: Job) -> TickReport:
 
 
 # plan and send
+
+
+async def _carry_out(job: Job, world: _Gathered, thoughts: Mapping[str, Thought], timing: Timing) -> None:
+    """From the first durable intent to the last file."""
+    for desk in world.desks:
+        desk.journal_intents()
+    timing.lap("journal")
+    await _send(world.desks)
+    timing.lap("send")
+    if any(desk.acks for desk in world.desks):
+        timing.last_order = (timing.began - timing.trigger) * 1e3
+    await asyncio.gather(*(shelter(desk, world.now) for desk in world.desks))
+    timing.lap("send")
+    for desk in world.desks:
+        desk.conclude(thoughts)
+        desk.journal_acks()
+    timing.lap("journal")
+    _commit(job, world, thoughts)
+    timing.lap("commit")
 
 
 async def _plan(world: _Gathered, thoughts: Mapping[str, Thought]) -> None:

@@ -9,6 +9,8 @@ WINDOW: Final = 350
 """Closed bars that one decision looks at."""
 STORED_BARS: Final = 1000
 """Closed bars kept for each model; also what a warm-up asks for."""
+LONGEST_RUN_S: Final = 900.0
+"""No run may have a later deadline, so that whatever looks older than this belongs to no living run."""
 
 TIMEFRAME_SECONDS: Final[dict[str, int]] = {
     "M1": 60,

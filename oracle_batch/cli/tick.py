@@ -59,8 +59,7 @@ def tick(
 
 
 def _run(workspace: Workspace, settings: Settings, clock: Clock, *, dry_run: bool) -> TickReport:
-    import asyncio
-
+    from oracle_batch import bounded
     from oracle_batch.clock import FrozenClock
     from oracle_batch.store.lock import hold
     from oracle_batch.tick import Job
@@ -70,13 +69,13 @@ def _run(workspace: Workspace, settings: Settings, clock: Clock, *, dry_run: boo
     poll_s = 0.0 if standing else settings.tick.bar_poll_s  # a folder on a frozen clock brings nothing new
     job = Job(workspace, settings, clock, dry_run, poll_s)
     if dry_run:
-        return asyncio.run(run_tick(job))
+        return bounded.run(lambda: run_tick(job), settings.tick.tick_deadline_s)
     if not any(workspace.models.glob("*.zip")):
         raise ConfigError("no model bundle here", file=workspace.models, fix="oracle-batch models add FILE.zip")
     workspace.ensure()
     with hold(workspace.lock):
         workspace.clean()
-        return asyncio.run(run_tick(job))
+        return bounded.run(lambda: run_tick(job), settings.tick.tick_deadline_s)
 
 
 def _summarise(report: TickReport, *, dry_run: bool) -> None:

@@ -15,7 +15,7 @@ from msgspec import Meta
 from oracle_batch.config.refusal import typed
 from oracle_batch.config.risk import RiskSettings
 from oracle_batch.errors import ConfigError
-from oracle_batch.types import TIMEFRAME_SECONDS
+from oracle_batch.types import LONGEST_RUN_S, TIMEFRAME_SECONDS
 
 _log = logging.getLogger(__name__)
 
@@ -67,12 +67,14 @@ class AccountSettings(_Section, frozen=True):
 class TickSettings(_Section, frozen=True):
     """How a tick behaves; times are in seconds.
 
-    An ordinary close waits up to ``exit_wait_s`` for the spread to fall below ``max_exit_spread_pips`` (0: no waiting).
+    A run that is not done ``tick_deadline_s`` after its start is ended. An ordinary close waits up to ``exit_wait_s``
+    for the spread to fall below ``max_exit_spread_pips`` (0: no waiting).
     """
 
     entry_deadline_s: Seconds | dict[str, int] = ENTRY_DEADLINE_S
     arm_s: NotNegative = 20.0
     bar_poll_s: NotNegative = 5.0
+    tick_deadline_s: Annotated[float, Meta(ge=5, le=LONGEST_RUN_S)] = 120.0
     first_signal: Literal["wait", "enter"] = "wait"
     same_volume: Literal["hold", "reopen"] = "hold"
     same_symbol: Literal["independent", "no_opposite"] = "independent"

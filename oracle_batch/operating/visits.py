@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from oracle_batch import bounded
+from oracle_batch.bounded import uninterrupted
 from oracle_batch.broker.base import CloseIntent, Position
 from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
@@ -19,7 +21,7 @@ from oracle_batch.clock import Clock
 from oracle_batch.config import AccountSettings, Settings
 from oracle_batch.desk import Desk
 from oracle_batch.errors import OracleBatchError
-from oracle_batch.settling import hand_on, nothing_new
+from oracle_batch.settling import nothing_new, settle
 from oracle_batch.store.journal import Journal
 from oracle_batch.store.lock import OPERATOR_TIMEOUT_S, hold
 from oracle_batch.store.workspace import Workspace
@@ -58,12 +60,12 @@ def visit(job: Job, work: Work, *, timeout_s: float = OPERATOR_TIMEOUT_S) -> lis
     job.workspace.ensure()
     with hold(job.workspace.lock, timeout_s=timeout_s):
         job.workspace.clean()
-        return asyncio.run(_visit_all(job, work, look=False))
+        return bounded.run(lambda: _visit_all(job, work, look=False), job.settings.tick.tick_deadline_s)
 
 
 def look(job: Job) -> list[Visit]:
     """Every account's desk as it is now, without the lock; nothing is sent or written."""
-    return asyncio.run(_visit_all(job, lambda _: None, look=True))
+    return bounded.run(lambda: _visit_all(job, lambda _: None, look=True), job.settings.tick.tick_deadline_s)
 
 
 async def _visit_all(job: Job, work: Work, *, look: bool) -> list[Visit]:
@@ -98,12 +100,7 @@ async def _visit(job: Job, settings: AccountSettings, models: Mapping[str, Model
         work(desk)
         if nothing_new(desk):
             return Visit(settings.account, desk)
-        desk.journal_intents()
-        await desk.send()
-        desk.conclude({})
-        desk.journal_acks()
-        hand_on(desk)
-        desk.commit()
+        await uninterrupted(settle(desk))
     except OracleBatchError as error:
         return Visit(settings.account, None, error)
     finally:

@@ -19,9 +19,8 @@ from oracle_batch.bars import utc
 from oracle_batch.clock import SystemClock
 from oracle_batch.errors import LockHeld
 from oracle_batch.store.files import FILE_MODE, TEMP_SUFFIX, state_error
+from oracle_batch.types import LONGEST_RUN_S
 
-LONGEST_RUN_S: Final = 900.0
-"""A run's deadline is at most this (``tick.tick_deadline_s``), so that a lease this old belongs to nobody."""
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
