@@ -333,6 +333,10 @@ class Exchange:
         board = self._boards[symbol_id]
         return self._playing.visible(board.spot(self.now)) if board.is_quoted else None
 
+    def follow(self, symbol_id: int, period: str) -> None:
+        """Let the symbol's spots carry the live bars of one more period, as far as its files tell them."""
+        self._playing.follow(symbol_id, period)
+
     def live_bar(self, symbol_id: int, period: str) -> LiveBar | None:
         """The bar in progress, None in an interval without a price so far."""
         bar = self._boards[symbol_id].forming(period, self.now)
@@ -397,5 +401,7 @@ class Exchange:
 
 def _refused(fault: OrderFault | None) -> Rejection | None:
     return (
-        Rejection(fault.code, "refused by the fault script", late=True) if fault is not None and fault.kind == "refuse" else None
+        Rejection(fault.code, "refused by the fault script", late=True)
+        if fault is not None and fault.kind == "refuse"
+        else None
     )
