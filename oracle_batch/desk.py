@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -174,6 +173,8 @@ class Desk:
             working = ours & await self.broker.working(since)
             if not working:
                 return await self.broker.deals(since)
+            import asyncio  # 5 MB that a guard on paper does without
+
             await asyncio.sleep(SETTLE_EVERY_S)
         raise BrokerError(f"still being executed: {', '.join(sorted(working))}", fix="run again")
 

@@ -56,7 +56,7 @@ def run(job: Job) -> GuardReport:
     Raises:
         ConfigError, BrokerError, StateError: as ``guard``.
     """
-    if all(settings.kind == "paper" for settings in job.settings.accounts):
+    if all(settings.source == "paper" for settings in job.settings.accounts):
         return _at_once(guard(job))
     import asyncio
 

@@ -410,13 +410,6 @@ def test_a_mistake_is_named_with_its_fix(text: str, field: str, message: str, fi
 @pytest.mark.parametrize(
     ("text", "field"),
     [
-        ('[broker]\nkind = "ctrader"', "broker.kind"),
-        ('[[accounts]]\n[[accounts]]\naccount = "b"\nkind = "ctrader"', "accounts[1].kind"),
-        ('[broker.ctrader]\nenvironment = "live"', "broker.ctrader.environment"),
-        ('[broker.ctrader]\nhost = "h"', "broker.ctrader.host"),
-        ("[broker.ctrader]\nport = 5036", "broker.ctrader.port"),
-        ('[broker.ctrader]\ncafile = "ca.pem"', "broker.ctrader.cafile"),
-        ("[broker.ctrader]\naccount_id = 7", "broker.ctrader.account_id"),
         ("[tick]\narm_s = 21", "tick.arm_s"),
     ],
 )

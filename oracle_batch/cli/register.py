@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from oracle_batch.cli import brain, demo, guard, journal, operator, resident, sim, status, tick
+from oracle_batch.cli import brain, demo, guard, journal, login, operator, resident, sim, status, tick
 from oracle_batch.cli.models import models_app
 from oracle_batch.cli.risk import risk_app
 
@@ -29,4 +29,5 @@ def commands(app: typer.Typer) -> None:
     app.command("orphans")(operator.orphans)
     app.add_typer(risk_app, name="risk")
     app.command("journal")(journal.journal)
+    app.command("login")(login.login)
     app.command("sim")(sim.sim)
