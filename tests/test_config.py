@@ -61,11 +61,19 @@ def keys(document: object, within: str = "") -> set[str]:
     return inner | ({within} if within else set())
 
 
+def test_bars_are_the_brokers_own_or_the_connections() -> None:
+    [paper] = parse("").accounts
+    [live_paper] = parse('[broker.paper]\nfeed = "ctrader"').accounts
+    [real] = parse('[broker]\nkind = "ctrader"').accounts
+    assert [one.source for one in (paper, live_paper, real)] == ["paper", "ctrader", "ctrader"]
+
+
 def test_the_documented_defaults() -> None:
     settings = parse("")
     [account] = settings.accounts
     assert (account.kind, account.account) == ("paper", "paper")
     assert msgspec.to_builtins(account.paper) == {
+        "feed": "folder",
         "data": "data",
         "balance": 10000.0,
         "currency": "USD",
