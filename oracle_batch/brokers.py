@@ -36,16 +36,27 @@ def make_broker(
     from oracle_batch.market.feed import Feed
     from oracle_batch.market.spec_file import load_settings
 
+    def paper(feed: Feed, excerpts: Excerpts | None = None) -> PaperBroker:
+        return PaperBroker(
+            account.account,
+            account.paper,
+            feed,
+            load_settings(workspace.symbols),
+            workspace.paper_path(account.account),
+            clock,
+            models,
+            specs_file=workspace.symbols,
+            dry_run=dry_run,
+            excerpts=excerpts,
+        )
+
+    if account.paper.feed == "ctrader":
+        from oracle_batch.broker.ctrader.broker import CtraderBroker
+        from oracle_batch.broker.ctrader.live_paper import LivePaperBroker
+
+        data = CtraderBroker(account.account, account.ctrader, workspace, clock, dry_run=dry_run, data_only=True)
+        folder = None if dry_run else workspace.live_bars(account.account)
+        return LivePaperBroker(data, paper, models, folder, account.paper.currency, clock)
     excerpts = Excerpts(workspace.compiled, account.paper.data)
-    return PaperBroker(
-        account.account,
-        account.paper,
-        Feed(workspace.home / account.paper.data, excerpts if lean else None),
-        load_settings(workspace.symbols),
-        workspace.paper_path(account.account),
-        clock,
-        models,
-        specs_file=workspace.symbols,
-        dry_run=dry_run,
-        excerpts=None if lean or dry_run else excerpts,
-    )
+    feed = Feed(workspace.home / account.paper.data, excerpts if lean else None)
+    return paper(feed, None if lean or dry_run else excerpts)

@@ -168,7 +168,7 @@ async def _gather(job: Job, world: _Gathered) -> None:
     world.models, world.failed = models, dict(refused)
     await _open_desks(job, world)
     feed = world.desks[0].broker
-    source = job.settings.accounts[0].kind
+    source = job.settings.accounts[0].source
     for name, model in models.items():
         with _Isolated(name, world):
             world.stored[name] = gathering.load(workspace, model, source)
@@ -338,7 +338,7 @@ def _commit(job: Job, world: _Gathered, thoughts: Mapping[str, Thought]) -> None
     """Write what changed: bars, then twins, then books. Bars may be ahead of a twin, never behind it."""
     if job.dry_run:
         return
-    workspace, source = job.workspace, job.settings.accounts[0].kind
+    workspace, source = job.workspace, job.settings.accounts[0].source
     changed = {name: thoughts[name] for name in world.fresh if name in thoughts}
     lost = _replace_each({name: (workspace.bars_path(name), _window(world.fresh[name], source)) for name in changed})
     kept = {name: (workspace.twin_path(name), twins.encode(changed[name].twin)) for name in changed if name not in lost}

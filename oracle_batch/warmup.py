@@ -87,7 +87,7 @@ async def _warm_all(
                 except OracleBatchError as error:
                     failed[model.model_id] = error
                 else:
-                    window = windows.encode(Window(bars, feed_account.kind), model.symbol, model.timeframe)
+                    window = windows.encode(Window(bars, feed_account.source), model.symbol, model.timeframe)
                     replace_all([(workspace.bars_path(model.model_id), window)])
                     replace_all([(workspace.twin_path(model.model_id), twins.encode(twin))])
                     _log.info("%s: %d bars, the last of %s", model.model_id, len(bars), utc(twin.state.bar_time))

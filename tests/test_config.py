@@ -61,11 +61,19 @@ def keys(document: object, within: str = "") -> set[str]:
     return inner | ({within} if within else set())
 
 
+def test_bars_are_the_brokers_own_or_the_connections() -> None:
+    [paper] = parse("").accounts
+    [live_paper] = parse('[broker.paper]\nfeed = "ctrader"').accounts
+    [real] = parse('[broker]\nkind = "ctrader"').accounts
+    assert [one.source for one in (paper, live_paper, real)] == ["paper", "ctrader", "ctrader"]
+
+
 def test_the_documented_defaults() -> None:
     settings = parse("")
     [account] = settings.accounts
     assert (account.kind, account.account) == ("paper", "paper")
     assert msgspec.to_builtins(account.paper) == {
+        "feed": "folder",
         "data": "data",
         "balance": 10000.0,
         "currency": "USD",
@@ -410,13 +418,6 @@ def test_a_mistake_is_named_with_its_fix(text: str, field: str, message: str, fi
 @pytest.mark.parametrize(
     ("text", "field"),
     [
-        ('[broker]\nkind = "ctrader"', "broker.kind"),
-        ('[[accounts]]\n[[accounts]]\naccount = "b"\nkind = "ctrader"', "accounts[1].kind"),
-        ('[broker.ctrader]\nenvironment = "live"', "broker.ctrader.environment"),
-        ('[broker.ctrader]\nhost = "h"', "broker.ctrader.host"),
-        ("[broker.ctrader]\nport = 5036", "broker.ctrader.port"),
-        ('[broker.ctrader]\ncafile = "ca.pem"', "broker.ctrader.cafile"),
-        ("[broker.ctrader]\naccount_id = 7", "broker.ctrader.account_id"),
         ("[tick]\narm_s = 21", "tick.arm_s"),
     ],
 )

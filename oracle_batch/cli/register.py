@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from oracle_batch.cli import brain, demo, guard, journal, operator, resident, sim, status, tick
+from oracle_batch.cli import brain, demo, guard, journal, login, operator, resident, sim, status, tick
 from oracle_batch.cli.models import models_app
 from oracle_batch.cli.paper import paper_app
 from oracle_batch.cli.risk import risk_app
@@ -29,6 +29,11 @@ def commands(app: typer.Typer) -> None:
     app.command("disable")(operator.disable)
     app.command("orphans")(operator.orphans)
     app.add_typer(risk_app, name="risk")
+<<<<<<< HEAD
     app.add_typer(journal.journal_app, name="journal")
     app.add_typer(paper_app, name="paper")
+=======
+    app.command("journal")(journal.journal)
+    app.command("login")(login.login)
+>>>>>>> wire
     app.command("sim")(sim.sim)

@@ -32,8 +32,12 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PaperSettings(_Section, frozen=True):
-    """The paper broker. ``data`` is a folder of bars, relative to the workspace; ``balance`` in ``currency``."""
+    """The paper broker. ``data`` is a folder of bars, relative to the workspace; ``balance`` in ``currency``.
 
+    With ``feed = "ctrader"`` the bars come from the connection of the account's ``ctrader`` table, not from ``data``.
+    """
+
+    feed: Literal["folder", "ctrader"] = "folder"
     data: str = "data"
     balance: Positive = 10000.0
     currency: Annotated[str, Meta(pattern="^[A-Z]{3,8}$")] = "USD"
@@ -62,6 +66,11 @@ class AccountSettings(_Section, frozen=True):
     ctrader: CtraderSettings = CtraderSettings()
     symbols: Annotated[str, Meta(min_length=1)] = "config/executor_symbols.json"
     risk: RiskSettings = RiskSettings()
+
+    @property
+    def source(self) -> str:
+        """Where this account's bars come from, as windows remember it."""
+        return "ctrader" if self.paper.feed == "ctrader" else self.kind
 
 
 class TickSettings(_Section, frozen=True):

@@ -58,6 +58,8 @@ class LiveEngine(Engine):
     def trail(self, step: Step) -> list[OpenPosition]:
         """Positions whose stop a price has pulled behind it."""
         moved: list[OpenPosition] = []
+        if not self.trailing:
+            return moved
         for position in self.book.positions:
             distance = self.trailing.get(position.position_id)
             if distance is None or position.symbol != step.symbol or position.stop_loss is None:

@@ -70,8 +70,8 @@ class AccountDesk(Bookkeeping):
         self.engine.pass_time(point.shown)
         events: list[Event] = []
         if pending:
-            for order_id in sorted(self._waiting):
-                events += self._reached(self._waiting[order_id], point)
+            for waiting in [one for one in self._waiting.values() if one.info.name == step.symbol]:
+                events += self._reached(waiting, point)
         if not any(position.symbol == step.symbol for position in self.engine.book.positions):
             return events
         before = self.engine.book
@@ -222,8 +222,6 @@ class AccountDesk(Bookkeeping):
         return [*events, *(one for deal in self.engine.stop_out(at) for one in self.closed_by_market(deal, before))]
 
     def _reached(self, waiting: Waiting, point: Point) -> list[Event]:
-        if waiting.info.name != point.step.symbol:
-            return []
         found = met(waiting.pending, waiting.info.contract, point.step)
         if isinstance(found, Pending):
             self._waiting[waiting.view.order_id] = Waiting(waiting.view, found, waiting.info)

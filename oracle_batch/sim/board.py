@@ -67,6 +67,14 @@ class Board:
         seconds = PERIOD_SECONDS.get(period)
         return seconds is not None and bool(self._files) and TIMEFRAME_SECONDS[self._files[0]] <= seconds
 
+    def follow(self, period: str, at: float) -> None:
+        """Keep the bars of one more period."""
+        if period not in self.periods and self.tells(period):
+            self.periods = (*self.periods, period)
+            bar = self.fold(period, at)
+            if bar is not None:
+                self._forming[period] = bar
+
     def see(self, point: Point) -> Spot:
         """Take in a price."""
         bid, end = point.step.bid, point.shown

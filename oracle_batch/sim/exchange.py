@@ -14,8 +14,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from oracle_batch.bars import Bars
-from oracle_batch.broker.base import Quote, StopTrigger
+from oracle_batch.broker.base import StopTrigger
 from oracle_batch.bundle.model import Model
 from oracle_batch.errors import BarError, ConfigError
 from oracle_batch.market.book import exact, new_book, to_minor
@@ -25,30 +24,22 @@ from oracle_batch.market.holidays import on_holiday
 from oracle_batch.market.live import LiveEngine
 from oracle_batch.market.spec_file import SymbolSettings
 from oracle_batch.market.track import Track
-from oracle_batch.sim import checks, views
+from oracle_batch.sim import checks
 from oracle_batch.sim.account import AccountDesk
 from oracle_batch.sim.board import PERIOD_SECONDS, Board
-from oracle_batch.sim.events import Event, LiveBar, Spot, SymbolChanged
+from oracle_batch.sim.events import Event, SymbolChanged
 from oracle_batch.sim.history import History
 from oracle_batch.sim.market_faults import GappedSource, GappedTicks, MarketFaults, OrderFault
 from oracle_batch.sim.playing import Playing
+from oracle_batch.sim.reading import Reading
 from oracle_batch.sim.symbols import Listing, simulated_contracts
 from oracle_batch.sim.values import (
-    Asset,
-    CashFlow,
-    DealView,
-    DepthQuote,
     MarginCall,
     OrderChange,
     OrderRequest,
-    OrderView,
-    PositionView,
     Rejection,
     SymbolInfo,
-    TickData,
-    TraderView,
     TradingMode,
-    Unrealised,
 )
 from oracle_batch.sim.waiting import changed_request
 
@@ -58,7 +49,7 @@ _IDS: Final = 10_000_000
 _NO_SETTINGS: Final[Mapping[str, SymbolSettings]] = MappingProxyType({})
 
 
-class Exchange:
+class Exchange(Reading):
     """One market and its accounts.
 
     ``data`` is a folder as the paper broker reads it, and may hold quote ticks (``ticks_SYMBOL_….parquet``).
@@ -104,7 +95,6 @@ class Exchange:
         self.timeframes = tuple(timeframes)
         self.money_digits = money_digits
         self.faults = MarketFaults(self, monotonic)
-        """Hooks for the fault script."""
         self._source = GappedSource(feed, self.faults)
         self._track = Track(self._source, GappedTicks(data, self.faults))
         self._history = History(self._source, self._track, self.faults)
@@ -137,11 +127,6 @@ class Exchange:
     # Time
 
     @property
-    def now(self) -> float:
-        """The virtual clock, Unix seconds. Event times are of this clock; ``faults.skew_s`` is for the wire to add."""
-        return self._playing.now
-
-    @property
     def watched(self) -> set[int] | None:
         """Symbols whose spots ``advance`` reports; None: all of them."""
         return self._playing.watched
@@ -150,10 +135,9 @@ class Exchange:
     def watched(self, symbol_ids: set[int] | None) -> None:
         self._playing.watched = symbol_ids
 
-    @property
-    def problems(self) -> dict[str, str]:
-        """Symbols whose bars could not be played lately, with the reason."""
-        return dict(self._playing.problems)
+    def follow(self, symbol_id: int, period: str) -> None:
+        """Let the symbol's spots carry the live bars of one more period, as far as its files tell them."""
+        self._playing.follow(symbol_id, period)
 
     def advance(self, to: float) -> list[Event]:
         """Play the market up to an instant; an earlier one changes nothing."""
@@ -242,56 +226,6 @@ class Exchange:
             return replace(rejection, position_id=position_id)
         return desk.close(position_id, volume_cents, fault)
 
-    # Accounts
-
-    def trader(self, account_id: int) -> TraderView:
-        return views.trader(self._desks[account_id], self._listing.asset_id(self._currency))
-
-    def reconcile(self, account_id: int) -> tuple[list[PositionView], list[OrderView]]:
-        """Open positions and pending orders (without protection), by id."""
-        desk = self._desks[account_id]
-        return views.positions(desk), desk.pending_orders()
-
-    def protection_orders(self, account_id: int) -> list[OrderView]:
-        """The ``STOP_LOSS_TAKE_PROFIT`` orders of the open positions."""
-        desk = self._desks[account_id]
-        return [desk.ledger.orders[order_id] for order_id in sorted(desk.engine.protection_orders.values())]
-
-    def deals(self, account_id: int, start: float, end: float) -> list[DealView]:
-        """Deals with ``start <= time <= end``, oldest first."""
-        return self._desks[account_id].ledger.deals_between(start, end)
-
-    def orders(self, account_id: int, start: float, end: float) -> list[OrderView]:
-        """Orders of every status last changed within ``start … end``, by id."""
-        known = self._desks[account_id].ledger.orders
-        return [known[order_id] for order_id in sorted(known) if start <= known[order_id].updated_at <= end]
-
-    def order(self, account_id: int, order_id: int) -> tuple[OrderView, list[DealView]] | None:
-        """An order and its deals, None when the account never had it."""
-        ledger = self._desks[account_id].ledger
-        view = ledger.orders.get(order_id)
-        return None if view is None else (view, ledger.deals_of(order_id))
-
-    def cash_flows(self, account_id: int, start: float, end: float) -> list[CashFlow]:
-        """Money that came or went within ``start … end``, oldest first."""
-        return [flow for flow in self._desks[account_id].ledger.flows if start <= flow.time <= end]
-
-    def expected_margin(self, account_id: int, symbol_id: int, volume_cents: int) -> tuple[int, int] | Rejection:
-        """Margin of a purchase and of a sale by themselves."""
-        info = self.symbols.get(symbol_id)
-        if info is None:
-            return Rejection("SYMBOL_NOT_FOUND", f"no symbol {symbol_id}")
-        found = views.margins(self._desks[account_id].engine, info, volume_cents)
-        return found or Rejection("NO_QUOTES", f"{info.name} has no price")
-
-    def unrealised(self, account_id: int) -> list[Unrealised]:
-        """The floating result of every open position."""
-        return views.unrealised(self._desks[account_id].engine)
-
-    def margin_calls(self, account_id: int) -> list[MarginCall]:
-        """The levels that the account is warned at."""
-        return list(self._desks[account_id].margin_calls)
-
     def update_margin_call(self, account_id: int, number: int, level_pct: float) -> MarginCall | Rejection:
         """Set one of the levels."""
         calls = self._desks[account_id].margin_calls
@@ -299,60 +233,6 @@ class Exchange:
             return Rejection("INVALID_REQUEST", f"margin call {number} at {level_pct:g} %")
         calls[number - 1] = MarginCall(number, level_pct, self.now)
         return calls[number - 1]
-
-    # The market
-
-    @property
-    def account_ids(self) -> tuple[int, ...]:
-        return tuple(self._desks)
-
-    @property
-    def symbols(self) -> Mapping[int, SymbolInfo]:
-        """Everything listed, by id."""
-        return self._listing.infos
-
-    @property
-    def assets(self) -> Mapping[int, Asset]:
-        """Assets of the listed symbols, by id."""
-        return self._listing.assets
-
-    def symbol_id(self, name: str) -> int | None:
-        return self._listing.symbol_id(name)
-
-    def conversion_chain(self, first_asset_id: int, last_asset_id: int) -> list[SymbolInfo] | None:
-        """Symbols that lead from one asset to another, None when none do; the same asset needs none."""
-        return self._listing.chain(first_asset_id, last_asset_id)
-
-    def quote(self, symbol_id: int) -> Quote | None:
-        """Bid and ask now, None before the symbol's first price; for a spot with its live bars see ``spot``."""
-        mark = self._track.last(self.symbols[symbol_id].name, self.now)
-        return None if mark is None else views.quote(self.symbols[symbol_id], mark)
-
-    def spot(self, symbol_id: int) -> Spot | None:
-        """The quote and the bars in progress now, as a new subscriber gets them."""
-        board = self._boards[symbol_id]
-        return self._playing.visible(board.spot(self.now)) if board.is_quoted else None
-
-    def live_bar(self, symbol_id: int, period: str) -> LiveBar | None:
-        """The bar in progress, None in an interval without a price so far."""
-        bar = self._boards[symbol_id].forming(period, self.now)
-        return (
-            None if bar is None or self.faults.is_muted(self.symbols[symbol_id].name, period, bar.time) else bar.view()
-        )
-
-    def trendbars(self, symbol_id: int, period: str, start: float, end: float, count: int | None = None) -> Bars:
-        """Bid bars that open within ``start … end`` (both included), oldest first, the last ``count`` of them. The bar
-        in progress is among them. A period without a file is made from the finer ones."""
-        return self._history.trendbars(self._boards[symbol_id], period, start, end, count, self.now)
-
-    def ticks(self, symbol_id: int, direction: int, start: float, end: float) -> list[TickData]:
-        """Prices of a side (1 bid, -1 ask) within ``start … end``, newest first."""
-        return self._history.ticks(self._boards[symbol_id], direction, start, end, self.now)
-
-    def depth(self, symbol_id: int) -> list[DepthQuote]:
-        """The book now: three levels a side around the quote."""
-        quote = self.quote(symbol_id)
-        return [] if quote is None else views.depth(self.symbols[symbol_id], quote)
 
     # What the control port may do
 

@@ -29,7 +29,7 @@ def new_order(call: Call) -> None:
 
 
 def amend_order(call: Call) -> None:
-    """Change a pending order. What the request leaves out stays, protection apart."""
+    """Change a pending order. What the request leaves out stays as it was."""
     asked = call.message
     found = call.server.exchange.order(call.account, asked.orderId)
     if found is not None:

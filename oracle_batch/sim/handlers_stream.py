@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from oracle_batch.openapi.messages import api
+from oracle_batch.openapi.messages import api, model
 from oracle_batch.sim import pushes
 from oracle_batch.sim.calls import Call, Route, Routes
 from oracle_batch.sim.handlers_market import find_symbol
@@ -44,6 +44,7 @@ def subscribe_bars(call: Call) -> None:
     if key in call.session.bars:
         raise Refused("ALREADY_SUBSCRIBED", f"Already subscribed to these trend bars of symbol {symbol_id}")
     call.session.bars.add(key)
+    call.server.exchange.follow(symbol_id, model.ProtoOATrendbarPeriod.Name(call.message.period))
     call.reply(api.ProtoOASubscribeLiveTrendbarRes(ctidTraderAccountId=call.account))
 
 

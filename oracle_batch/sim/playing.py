@@ -67,6 +67,11 @@ class Playing:
                 self._rollover, self._nights = next_rollover(until)
         self._faults.time_passed()
 
+    def follow(self, symbol_id: int, period: str) -> None:
+        """Keep the live bars of one more period."""
+        self._boards[symbol_id].follow(period, self.now)
+        self._next_end = min(self._next_end, self._boards[symbol_id].next_end)
+
     def is_open(self, info: SymbolInfo) -> bool:
         """Whether the symbol trades now: by its schedule, else by its prices."""
         if info.schedule is not None:

@@ -107,6 +107,10 @@ class Workspace:
         """Cache of an account's symbols; may be deleted at any time."""
         return self.ctrader / f"{account}-symbols.json"
 
+    def live_bars(self, account: str) -> Path:
+        """Bars that a paper account on live prices has been fed with."""
+        return self.ctrader / f"{account}-bars"
+
     def compiled_path(self, sha256: str) -> Path:
         return self.compiled / f"{sha256}.npz"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from oracle_batch.openapi.frames import frame
 from oracle_batch.openapi.messages import api, common, wrap
 from oracle_batch.sim.line import MAX_REQUEST_BYTES
 from oracle_batch.sim.server import Pace
-from tests.sim.serving import Client, run, serving
+from tests.sim.serving import Client, eventually, run, serving
 
 VERSION = api.ProtoOAVersionReq()
 
@@ -27,6 +28,14 @@ def market() -> Any:
 
 async def alive(client: Client) -> bool:
     return bool((await client.get(VERSION)).version)
+
+
+async def ended(reader: asyncio.StreamReader) -> None:
+    """Wait until the other side has ended the connection, in order or not."""
+    async with asyncio.timeout(5):
+        with suppress(ConnectionError):
+            while await reader.read(4096):
+                pass
 
 
 def test_one_byte_at_a_time_is_read_as_well_as_glued_frames() -> None:
@@ -220,5 +229,29 @@ def test_starting_and_stopping_is_quick() -> None:
             return time.perf_counter() - started
 
         assert min([await once() for _ in range(5)]) < 0.05
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b"\x00" * 100])
+def test_a_client_that_speaks_no_tls_is_sent_away(data: bytes) -> None:
+    async def scenario() -> None:
+        async with serving(market()) as running:
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            writer.write(data)
+            await ended(reader)
+            writer.close()
+            assert await alive(await running.connect())
+
+    run(scenario)
+
+
+def test_a_client_that_never_shakes_hands_is_dropped_after_the_silence() -> None:
+    async def scenario() -> None:
+        async with serving(market(), pace=Pace(heartbeat_s=0.05, silence_s=0.2)) as running:
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            await ended(reader)
+            writer.close()
+            await eventually(lambda: not running.server.lines)
 
     run(scenario)

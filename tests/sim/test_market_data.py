@@ -280,3 +280,19 @@ def test_a_symbol_that_is_not_there_is_refused_everywhere(asked: Any) -> None:
             assert await client.code(asked) == "ProtoOAErrorRes SYMBOL_NOT_FOUND"
 
     run(scenario)
+
+
+@pytest.mark.parametrize("period", model.ProtoOATrendbarPeriod.keys())
+def test_every_period_is_told_on_its_grid_or_refused_where_no_bars_are_as_fine(period: str) -> None:
+    async def scenario() -> None:
+        async with serving(exchange()) as running:
+            client = await running.client()
+            since = int(START - 8 * 86400) * 1000
+            answer = await client.ask(trend_bars(period=period, count=3, fromTimestamp=since))
+            if period in ("M1", "M2", "M3", "M4", "M5", "M10", "MN1"):
+                assert not getattr(answer, "trendbar", [])
+            else:
+                assert answer.trendbar
+                assert {bar.period for bar in answer.trendbar} == {model.ProtoOATrendbarPeriod.Value(period)}
+
+    run(scenario)

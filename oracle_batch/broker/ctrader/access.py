@@ -33,12 +33,18 @@ class TokenAccount:
 class AccountAccess:
     """Authorises sessions of the configured account. ``account_id`` is known after the first one."""
 
-    def __init__(self, settings: CtraderSettings, store: TokenStore) -> None:
+    def __init__(self, settings: CtraderSettings, store: TokenStore, *, data_only: bool = False) -> None:
         self.account_id = settings.account_id
         self._settings = settings
         self._store = store
+        self._may_look_only = data_only
         self._credentials: Credentials | None = None
         self._chosen = False
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What the last session was authorised with."""
+        return self._credentials
 
     async def authorise(self, session: Session) -> None:
         """Application, account list, account.
@@ -50,7 +56,7 @@ class AccountAccess:
         credentials = self._credentials = self._credentials or self._store.load()
         await authorise_application(session, credentials)
         if not self._chosen:
-            accounts = await token_accounts(session, credentials)
+            accounts = await token_accounts(session, credentials, may_look_only=self._may_look_only)
             self.account_id = chosen(accounts, self._settings)
             self._chosen = True
         request = api.ProtoOAAccountAuthReq(ctidTraderAccountId=self.account_id, accessToken=credentials.access_token)
@@ -102,7 +108,9 @@ async def authorise_application(session: Session, credentials: Credentials) -> N
     await _step(session, request, "the application", CLIENT_ID)
 
 
-async def token_accounts(session: Session, credentials: Credentials) -> list[TokenAccount]:
+async def token_accounts(
+    session: Session, credentials: Credentials, *, may_look_only: bool = False
+) -> list[TokenAccount]:
     """The accounts that the token opens.
 
     Raises:
@@ -110,7 +118,8 @@ async def token_accounts(session: Session, credentials: Credentials) -> list[Tok
     """
     request = api.ProtoOAGetAccountListByAccessTokenReq(accessToken=credentials.access_token)
     answer = await _step(session, request, "the access token", None)
-    if answer.HasField("permissionScope") and answer.permissionScope == model.SCOPE_VIEW:
+    views = answer.HasField("permissionScope") and answer.permissionScope == model.SCOPE_VIEW
+    if views and not may_look_only:
         raise ConfigError("the access token may only look, not trade", fix=f"allow trading, then {LOGIN}")
     return [
         TokenAccount(one.ctidTraderAccountId, one.isLive if one.HasField("isLive") else None)

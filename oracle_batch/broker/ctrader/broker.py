@@ -67,7 +67,10 @@ def door_of(settings: CtraderSettings, home: Path) -> Door:
 
 
 class CtraderBroker:
-    """A ``Broker`` on a cTrader account. ``dry_run`` keeps no cache; a renewed token is always kept."""
+    """A ``Broker`` on a cTrader account. ``dry_run`` keeps no cache; a renewed token is always kept.
+
+    With ``data_only`` it never trades, and a token that may only look will do.
+    """
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class CtraderBroker:
         clock: Clock,
         *,
         dry_run: bool = False,
+        data_only: bool = False,
         environment: Mapping[str, str] | None = None,
         pace: Pace | None = None,
         patience: Patience | None = None,
@@ -84,8 +88,9 @@ class CtraderBroker:
         self._account = account
         self._clock = clock
         self._cache = None if dry_run else workspace.ctrader_symbols_path(account)
-        self._access = AccountAccess(settings, TokenStore(workspace.tokens, environment))
+        self._access = AccountAccess(settings, TokenStore(workspace.tokens, environment), data_only=data_only)
         self._session = Session(door_of(settings, workspace.home), self._access, pace, patience)
+        self._data_only = data_only
         self._connected = False
         self._gone: set[int] = set()
         self._limited_risk = False
@@ -112,7 +117,7 @@ class CtraderBroker:
         await self._session.open()
         self._connected = True
         trader = await self._trader()
-        if trader.accessRights in (model.NO_TRADING, model.NO_LOGIN):
+        if trader.accessRights in (model.NO_TRADING, model.NO_LOGIN) and not self._data_only:
             raise ConfigError(f"account {self._access.account_id} may not trade", fix="ask the broker")
         if trader.accessRights == model.CLOSE_ONLY:
             _log.warning("account %d may only close positions", self._access.account_id)
@@ -205,6 +210,27 @@ class CtraderBroker:
         return await self._conditions.schedules(names)
 
     async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
+        if self._data_only:
+            raise BrokerError("this connection is for data only")
+        return await self._execute(intents, gate)
+
+    async def conversion_symbols(self, names: Sequence[str], currency: str) -> list[str]:
+        """The symbols whose prices turn results of these symbols into a currency."""
+        target = await self._catalogue.asset_id(currency)
+        found: dict[str, None] = {}
+        for name in names:
+            light = await self._catalogue.light(name)
+            if light is None or target is None:
+                continue
+            try:
+                chain = await self._catalogue.chain(light.quote, target)
+            except BrokerError as error:
+                _log.warning("%s: no way into %s: %s", name, currency, error)
+                continue
+            found |= dict.fromkeys(one.name for one in chain)
+        return list(found)
+
+    async def _execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
         """All legs in one burst; see ``burst``. An entry whose stop is triggered otherwise is amended once filled."""
         ids = {}
         for symbol in {intent.symbol for intent in intents}:

@@ -139,6 +139,9 @@ class Catalogue:
             )
             self._chains[key] = [_light(one) for one in answer.symbol]
             self._changed = True
+        for light in self._chains[key]:  # some are in no list
+            self._by_id.setdefault(light.symbol_id, light)
+            self._by_name.setdefault(light.name, light)
         return self._chains[key]
 
     async def light(self, name: str) -> Light | None:

@@ -196,7 +196,7 @@ class Leg:
         """What was paid beyond the quote at the sending; positive is worse."""
         if self.quote is None:
             return None
-        return round(direction * (price - (self.quote.ask if direction > 0 else self.quote.bid)), 10)
+        return round(direction * (price - (self.quote.ask if direction > 0 else self.quote.bid)), 10) + 0.0
 
     def _deals(self) -> tuple[Deal, ...]:
         return tuple(self.deals[key] for key in sorted(self.deals))

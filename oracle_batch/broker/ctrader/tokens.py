@@ -100,6 +100,19 @@ class TokenStore:
             raise state_error(error, self.path.parent, "make the folder") from error
         replace_atomically(self.path, msgspec.json.encode(document) + b"\n")
 
+    def keep(self, credentials: Credentials) -> None:
+        """Make credentials durable that are not yet in the file.
+
+        Raises:
+            StateError: as in ``save``.
+        """
+        kept = self._read()
+        if kept is None or (kept.access_token, kept.client_secret) != (
+            credentials.access_token,
+            credentials.client_secret,
+        ):
+            self.save(credentials)
+
     def _read(self) -> _Document | None:
         try:
             mode = self.path.stat().st_mode

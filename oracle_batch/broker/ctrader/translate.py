@@ -48,8 +48,8 @@ _STATES: Final[dict[int, OrderState]] = {
 
 @dataclass(frozen=True, slots=True)
 class OrderView:
-    """What the broker knows of an order. Absolute prices; ``stop_price`` and ``limit_price`` of a protection order are
-    stop and target."""
+    """What the broker knows of an order. ``stop_price`` and ``limit_price`` of a protection order are stop and target,
+    in whichever of two places the broker has them."""
 
     order_id: int
     client_order_id: str
@@ -115,8 +115,8 @@ def order(message: Any) -> OrderView:
         closing=message.closingOrder,
         protection=message.orderType == model.STOP_LOSS_TAKE_PROFIT,
         stop_out=message.isStopOut,
-        stop_price=optional(message, "stopPrice"),
-        limit_price=optional(message, "limitPrice"),
+        stop_price=optional(message, "stopPrice") or optional(message, "stopLoss"),
+        limit_price=optional(message, "limitPrice") or optional(message, "takeProfit"),
         updated_at=scales.seconds(message.utcLastUpdateTimestamp),
     )
 

@@ -167,7 +167,8 @@ def test_row_9_twenty_orders_leave_in_one_burst_within_the_rate(world: World) ->
     state = world.simulator.state()
     sent = [one["monotonic_ns"] for one in state["received"] if one["type"] == "NewOrderReq"]
     assert len(sent) == len(world.positions()) == 20
-    assert (max(sent) - min(sent)) / 1e6 < 500
+    assert max(map(sent.count, sent)) >= 15, "one write; the rate may put a few off by the rest of a second"
+    assert (max(sent) - min(sent)) / 1e9 < 2
     assert state["requests"]["max_per_second"] <= 50
     assert state["requests"]["max_historical_per_second"] <= 5
     world.agree()
