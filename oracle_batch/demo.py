@@ -41,6 +41,8 @@ SETTINGS: Final = {
     "max_spread_pips": 0,
 }
 """The lots that the sample models were trained with; no limits, so that paper and twins can be compared."""
+STREAKS: Final = {"max_consecutive_losses": 5, "max_consecutive_losses_account": 10}
+"""What would rest a losing model for a day, with the shipped values: off here, for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,10 @@ def prepare(folder: Path) -> Workspace:
     (folder / "data").mkdir()
     for place, name in _files():
         shutil.copyfile(source / place / name, folder / place / name)
+    rules = workspace.config_file.read_text(encoding="utf-8")
+    for name, shipped in STREAKS.items():
+        rules = rules.replace(f"{name} = {shipped} ", f"{name} = 0 ")
+    replace_atomically(workspace.config_file, rules.encode())
     symbols = {name.rpartition("_")[0]: SETTINGS for name in SYMBOLS}
     replace_atomically(workspace.executor_symbols, json.dumps(symbols, indent=2).encode() + b"\n")
     return workspace

@@ -12,8 +12,9 @@ from oracle_batch.bars import Bars
 from oracle_batch.broker.base import CloseIntent, Position, Quote
 from oracle_batch.config import AccountSettings, SymbolSettings
 from oracle_batch.desk import Desk
+from oracle_batch.endings import put_off
 from oracle_batch.errors import BrokerError, OracleBatchError, StateError
-from oracle_batch.hands import entries, ledger, rules_time, sync, texts
+from oracle_batch.hands import entries, ledger, sync, texts
 from oracle_batch.hands.across import OtherPosition
 from oracle_batch.hands.admission import BookState
 from oracle_batch.hands.atr import atr
@@ -57,7 +58,8 @@ async def propose(
             desk.leave_unsure(name, thought)
         elif thought.bar_time > max(desk.books(name).last_bar, thought.twin.warmed_to):
             due.append(thought)
-    if not due and not (desk.failed and desk.positions) and not (desk.opened or desk.recovery.pause):
+    pending = any(one.pending_close is not None for one in desk.executor.models.values())
+    if not due and not pending and not (desk.failed and desk.positions) and not (desk.opened or desk.recovery.pause):
         return None
     view = await _assessed(desk, {thought.model.broker_symbol for thought in due}, now)
     candidates = []
@@ -69,7 +71,7 @@ async def propose(
     ours = [position for position in desk.positions if position.label.startswith(LABEL_PREFIX)]
     paused = desk.workspace.is_paused()
     plans = plan(candidates, ours, desk.account, desk.rules, now=now, paused=paused)
-    plans = [_deferred(desk, one, view, now) for one in plans]
+    plans = [_deferred(desk, one, now) for one in plans]
     return Proposal(plans, {one.model: one for one in candidates}, view)
 
 
@@ -225,19 +227,12 @@ def _count_revisions(desk: Desk, name: str, thought: Thought) -> None:
 # what the rules say
 
 
-def _deferred(desk: Desk, one: ModelPlan, view: RiskView | None, now: float) -> ModelPlan:
+def _deferred(desk: Desk, one: ModelPlan, now: float) -> ModelPlan:
     """A plan, its ordinary close put off where news say so."""
-    if one.close is None or one.close.cause != "signal" or view is None:
+    if one.close is None:
         return one
-    why = close_deferred(desk, view, one.close.symbol, now)
+    why = put_off(desk, one.close.symbol, one.close.cause, now)
     return one if why is None else entries.deferred(one, why, now)
-
-
-def close_deferred(desk: Desk, view: RiskView, symbol: str, now: float) -> Refusal | None:
-    """Why an ordinary close of a symbol waits now; None: it may go."""
-    rules, terms = desk.settings.risk, view.market.terms.get(symbol)
-    currencies = currencies_of(terms.spec, rules.symbol_currencies) if terms is not None else None
-    return rules_time.close_deferred(rules, view.news, currencies, now)
 
 
 async def _refusals(

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 
 from oracle_batch.broker.base import CloseCause, CloseIntent, Position
 from oracle_batch.desk import Desk
+from oracle_batch.endings import put_off
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands.plan import intent_id
 from oracle_batch.history import newest_closed
@@ -20,7 +21,9 @@ def retry_pending(desk: Desk, now: float) -> None:
     """Closes that the market would not take before, for models that have no plan of their own now."""
     for name, position in _unattended(desk):
         pending = desk.books(name).pending_close
-        if pending is not None and pending.position_id == position.position_id:
+        if pending is None or pending.position_id != position.position_id:
+            continue
+        if not put_off(desk, position.symbol, pending.cause, now):
             _close(desk, name, position, now, pending.cause)
 
 

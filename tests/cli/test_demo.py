@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from oracle_batch import demo
+from oracle_batch.config import load_settings
 from oracle_batch.errors import ConfigError
 from tests.cli.conftest import ROOT, Cli, snapshot
 from tests.test_readme import shape, shown_after
@@ -29,6 +30,9 @@ def test_it_trades_shows_and_sums_up(empty: Cli) -> None:
     equity, start = (float(money[name].split()[0].replace(",", "")) for name in ("equity", "start balance"))
     assert float(money["result"].split()[0].replace(",", "")) == pytest.approx(equity - start, abs=0.011)
     assert f"oracle-batch --home {folder} status" in ran.out
+    rules = load_settings(folder / "config" / "oracle.toml").accounts[0].risk
+    assert (rules.max_consecutive_losses, rules.max_consecutive_losses_account) == (0, 0)
+    assert rules.max_daily_loss_pct == 4.0
     status = empty.bare("--home", folder, "status", "--json").json
     assert status["problems"] == []
     assert set(status["accounts"]["paper"]["models"]) == set(demo.SYMBOLS)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from oracle_batch.store.records import Fill
+from tests.guard.acts import guarded
 from tests.tick.fakes import DropsStops, RefusesCloses, install
 from tests.tick.lab import Lab, came_to, shaped
 from tests.tick.test_sync_scenarios import EURUSD, NOOP, OPENED, TURNED
@@ -243,6 +244,54 @@ def test_around_news_an_ordinary_close_waits_and_the_next_bar_carries_it_out(lab
     assert pending.cause == "signal"
     assert came_to(lab.tick(3), EURUSD) == ("CLOSE", "OK", None)
     assert lab.positions() == []
+
+
+def test_no_run_carries_the_close_out_before_the_news_are_over(lab: Lab) -> None:
+    """The event is four minutes after the close of bar 2, and closes wait until five minutes after it."""
+    lab.limit(news_mode="no_trade")
+    lab.add("EURUSD", "M15", "W L1 W W")
+    event = lab.close_of(2) + 240
+    news(lab, event)
+    lab.play(EURUSD, 3)
+    for late in (5, 200):
+        lab.tick(2, late=late)
+        assert guarded(lab, lab.close_of(2) + late + 1).closes == ()
+    assert guarded(lab, event + 299).closes == ()
+    assert len(lab.positions()) == 1
+    assert [(one.ack, one.why) for one in guarded(lab, event + 301).closes] == [("OK", "PENDING_CLOSE")]
+    assert lab.positions() == []
+    assert came_to(lab.tick(3), EURUSD) == NOOP
+
+
+def test_a_reversal_around_news_is_missed_as_a_whole(lab: Lab) -> None:
+    """The short is missed for good: once the close is made, S1 is no edge any more."""
+    lab.limit(news_mode="no_trade")
+    lab.add("EURUSD", "M15", "W L1 S1 S1 L1")
+    news(lab, lab.close_of(2) + 60)
+    assert lab.play(EURUSD, 3) == [NOOP, OPENED, ("CLOSE_OPEN", "SKIP", "NEWS")]
+    assert len(lab.positions()) == 1
+    assert came_to(lab.tick(3), EURUSD) == ("CLOSE", "OK", None)
+    assert came_to(lab.tick(4), EURUSD) == OPENED
+
+
+def test_a_deferred_close_is_forgotten_when_the_signal_comes_back(lab: Lab) -> None:
+    lab.limit(news_mode="no_trade")
+    lab.add("EURUSD", "M15", "W L1 W L1 L1")
+    news(lab, lab.close_of(2) + 240)
+    assert lab.play(EURUSD, 4) == [NOOP, OPENED, ("CLOSE", "SKIP", "NEWS"), NOOP]
+    assert lab.books().models[EURUSD].pending_close is None
+    assert guarded(lab, lab.close_of(3) + 300).closes == ()
+    assert len(lab.positions()) == 1
+
+
+def test_an_emergency_does_not_wait_for_news(lab: Lab) -> None:
+    """0.05 % of 10,000 are 5.00, flat at 4.50: one lot has cost 3.50 and its 9 points are 9.00 more."""
+    lab.limit(news_mode="no_trade")
+    lab.add("EURUSD", "M15", "W L1 L1", lot_weak=1.0)
+    news(lab, lab.close_of(2) + 60)
+    lab.play(EURUSD, 2)
+    lab.limit(max_daily_loss_pct=0.05)
+    assert came_to(lab.tick(2), EURUSD) == ("CLOSE", "OK", "DAILY_LOSS")
 
 
 def test_positions_are_closed_before_news(lab: Lab) -> None:
