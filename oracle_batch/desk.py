@@ -176,25 +176,9 @@ class Desk:
                 break
             import asyncio  # not before: a run between bars on paper needs no event loop
 
-<<<<<<< HEAD
             await asyncio.sleep(self.broker.absence_grace_s)
             self.positions = await self.broker.positions()
         return seen
-=======
-        Raises:
-            BrokerError: one still is: neither its absence nor its end is proved.
-        """
-        since = min(intent.decided_at for intent in waiting)
-        ours = {intent.intent_id for intent in waiting}
-        for _ in range(SETTLE_TRIES):
-            working = ours & await self.broker.working(since)
-            if not working:
-                return await self.broker.deals(since)
-            import asyncio  # 5 MB that a guard on paper does without
-
-            await asyncio.sleep(SETTLE_EVERY_S)
-        raise BrokerError(f"still being executed: {', '.join(sorted(working))}", fix="run again")
->>>>>>> wire
 
     async def _note_ends(self, books: dict[str, ModelBooks], open_ids: frozenset[int]) -> None:
         """Positions that ended without us: by a stop, or by hand."""

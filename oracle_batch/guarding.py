@@ -58,19 +58,11 @@ def run(job: Job) -> GuardReport:
     Raises:
         ConfigError, BrokerError, StateError: as ``guard``.
     """
-<<<<<<< HEAD
     deadline_s = job.settings.tick.tick_deadline_s
-    if all(settings.kind == "paper" for settings in job.settings.accounts):
+    if all(settings.source == "paper" for settings in job.settings.accounts):
         with watchdog(deadline_s):
             return _at_once(guard(job))
     return bounded.run(lambda: guard(job), deadline_s)
-=======
-    if all(settings.source == "paper" for settings in job.settings.accounts):
-        return _at_once(guard(job))
-    import asyncio
-
-    return asyncio.run(guard(job))
->>>>>>> wire
 
 
 def _at_once(work: Coroutine[Any, Any, GuardReport]) -> GuardReport:

@@ -29,11 +29,7 @@ def commands(app: typer.Typer) -> None:
     app.command("disable")(operator.disable)
     app.command("orphans")(operator.orphans)
     app.add_typer(risk_app, name="risk")
-<<<<<<< HEAD
     app.add_typer(journal.journal_app, name="journal")
     app.add_typer(paper_app, name="paper")
-=======
-    app.command("journal")(journal.journal)
     app.command("login")(login.login)
->>>>>>> wire
     app.command("sim")(sim.sim)

@@ -22,6 +22,7 @@ from oracle_batch.broker.base import (
     CashFlow,
     Deal,
     Gate,
+    PlacedOrder,
     Position,
     Quote,
     Request,
@@ -116,12 +117,15 @@ class LivePaperBroker:
     async def deals(self, since: float) -> list[Deal]:
         return await self._paper.deals(since)
 
-    async def working(self, since: float) -> frozenset[str]:
-        return await self._paper.working(since)
+    @property
+    def absence_grace_s(self) -> float:
+        return self._paper.absence_grace_s
+
+    async def orders(self, since: float) -> list[PlacedOrder]:
+        return await self._paper.orders(since)
 
     async def cash_flows(self, since: float) -> list[CashFlow]:
-        """None: nobody pays into this account."""
-        return []
+        return await self._paper.cash_flows(since)
 
     async def terms(self, names: Sequence[str]) -> dict[str, Terms]:
         return await self._paper.terms(names)

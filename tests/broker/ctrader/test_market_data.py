@@ -338,9 +338,10 @@ def test_what_an_order_left_behind_is_told_while_it_is_worked_on(tmp_path: Path)
     async def scenario() -> None:
         async with lab(tmp_path) as found:
             await opened(found)
-            assert await found.broker.working(T0) == frozenset()
+            assert [one.state for one in await found.broker.orders(T0)] == ["filled"]
             found.faults({"fault": "replace", "on": "OrderListRes", "fields": {}} | _still_accepted(found))
-            assert await found.broker.working(T0) == {entry().intent_id}
+            (order,) = await found.broker.orders(T0)
+            assert (order.client_order_id, order.state) == (entry().intent_id, "working")
 
     run(scenario())
 
