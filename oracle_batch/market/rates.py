@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from oracle_batch.errors import ConfigError, DataError
+from oracle_batch.hands.prices import exact
 from oracle_batch.market.spec_table import CURRENCIES
 from oracle_batch.market.specs import Contract
 from oracle_batch.market.tape import Tape
@@ -64,7 +65,7 @@ class Rates:
         if base is not None:
             return base
         quote = self.profit_rate(contract, at)
-        return Rate(price * quote.value, quote.source)
+        return Rate(float(exact(price) * exact(quote.value)), quote.source)
 
     def _by_pairs(self, asset: str, at: float) -> Rate | None:
         if asset == self._currency:
@@ -75,7 +76,7 @@ class Rates:
         for middle in self._crossings(asset):
             first, second = self._leg(asset, middle, at), self._leg(middle, self._currency, at)
             if first is not None and second is not None:
-                return Rate(first[0] * second[0], f"pair:{first[1]}*{second[1]}")
+                return Rate(float(exact(first[0]) * exact(second[0])), f"pair:{first[1]}*{second[1]}")
         return None
 
     def _leg(self, asset: str, other: str, at: float) -> tuple[float, str] | None:
