@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import cold, fleet, plan
+from bench import cold, durable, fleet, plan
 from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.brain.decide import SERIES, Brain, Decision, Windows, replay
 from oracle_batch.brain.twin import FLAT
@@ -46,6 +46,7 @@ class Sizes:
     cold_ticks: int = 15
     plans: int = 500
     cold_guards: int = 9
+    commits: int = 100
 
 
 def say(text: str) -> None:
@@ -197,6 +198,17 @@ def measure_plans(sizes: Sizes) -> Numbers:
     return {"plan_ms_20": statistics.median(found) * 1e3, "plan_ms_20_min": min(found) * 1e3}
 
 
+def measure_commits(home: Path, sizes: Sizes) -> Numbers:
+    """Intents and state made durable, in the workspace of the cold ticks."""
+    intents = durable.journal_times(home / "state" / "journal" / "bench", 20, sizes.commits)
+    state = durable.state_times(home, sizes.commits)
+    return {
+        "journal_commit_ms": statistics.median(intents) * 1e3,
+        "journal_commit_ms_p99": float(np.percentile(intents, 99)) * 1e3,
+        "state_commit_ms_20": statistics.median(state) * 1e3,
+    }
+
+
 def measure(home: Path, sizes: Sizes) -> Numbers:
     """Everything, in a workspace that is made at ``home``."""
     say(f"writing a workspace of {sizes.models} models")
@@ -206,6 +218,7 @@ def measure(home: Path, sizes: Sizes) -> Numbers:
     steps: list[tuple[str, Callable[[], Numbers]]] = [
         ("cold ticks", lambda: measure_ticks(home, bundles, sizes)),
         ("cold guards", lambda: measure_guards(home, sizes)),
+        ("commits", lambda: measure_commits(home, sizes)),
         ("planning", lambda: measure_plans(sizes)),
         ("decisions", lambda: measure_decisions(models, sizes)),
         ("replay", lambda: measure_replay(models[0], sizes)),

@@ -56,7 +56,7 @@ def plan_once(traded: list[SymbolSpec], price: float) -> int:
             balance=_ACCOUNT.balance,
             equity=_ACCOUNT.equity,
         )
-        head = (name, spec.symbol, opened, opened + 900, 60, action, 0, 2, 12.34)
+        head = (name, spec.symbol, opened, opened + 900, 60, action, True, 2, 12.34)
         sized.append(Candidate(*head, _SETTINGS, spec, ModelBooks(), None, 0, size))
     plans = plan(sized, [], _ACCOUNT, _TICK, now=_NOW, paused=False)
     sizes = {one.model: one for one in sized}

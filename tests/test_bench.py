@@ -27,6 +27,7 @@ TINY = measure.Sizes(
     cold_ticks=1,
     cold_guards=1,
     plans=2,
+    commits=2,
 )
 NUMBERS = (
     "decide_ms_20",
@@ -42,6 +43,8 @@ NUMBERS = (
     "plan_ms_20",
     "guard_cpu_s",
     "guard_peak_rss_mb",
+    "journal_commit_ms",
+    "state_commit_ms_20",
 )
 
 
