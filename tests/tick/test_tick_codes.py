@@ -98,7 +98,7 @@ def test_an_account_that_cannot_be_asked_may_hold_the_opposite(lab: Lab) -> None
 # how trading went
 
 
-def test_ten_losses_of_whatever_models_rest_the_account(lab: Lab) -> None:
+def test_losses_in_a_row_of_whatever_models_rest_the_account(lab: Lab) -> None:
     """Each turn loses 11 points and 0.07 of commission."""
     lab.limit(max_consecutive_losses=0, max_consecutive_losses_account=4)
     lab.add("EURUSD", "M15", "W L1 S1 L1 S1 S1")
@@ -216,7 +216,7 @@ _TRADES, _TIME, _MARKET = "hands/test_rules_trades.py", "hands/test_rules_time.p
 SCENARIOS: dict[str, str] = {
     "BLACKOUT": f"{_ENTRIES}::test_an_account_rule_refuses",
     "BREAK_AHEAD": "tick/test_tick_days.py::test_before_the_weekend_entries_end_and_positions_are_closed",
-    "CONSECUTIVE_LOSSES_ACCOUNT": f"{_HERE}::test_ten_losses_of_whatever_models_rest_the_account",
+    "CONSECUTIVE_LOSSES_ACCOUNT": f"{_HERE}::test_losses_in_a_row_of_whatever_models_rest_the_account",
     "CONSECUTIVE_LOSSES_MODEL": f"{_ENTRIES}::test_five_losses_in_a_row_rest_the_model_for_a_day",
     "DAILY_LOSS": f"{_LIMITS}::test_at_90_percent_ours_are_closed_and_nobody_elses",
     "EXPOSURE_CURRENCY": f"{_ENTRIES}::test_an_account_rule_refuses",

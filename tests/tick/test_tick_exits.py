@@ -9,6 +9,7 @@ import pytest
 from oracle_batch import exits
 from oracle_batch.broker.base import Quote
 from oracle_batch.clock import FrozenClock
+from oracle_batch.errors import BrokerError
 from tests.tick.fakes import Wrapped, install
 from tests.tick.lab import Lab, came_to
 from tests.tick.test_sync_scenarios import EURUSD, NOOP, OPENED, TURNED
@@ -83,3 +84,39 @@ def test_positions_of_others_count_are_told_and_stay(lab: Lab, caplog: pytest.Lo
     lab.limit(max_open_positions=0)
     assert came_to(lab.tick(2), EURUSD) == OPENED
     assert [label for label, _, _ in lab.positions()] == ["somebody else", "oracle:EURUSD_M15"]
+
+
+def test_nobody_else_waits_with_a_close(lab: Lab, monkeypatch: pytest.MonkeyPatch, waiting: None) -> None:
+    """The other model's entry has left before the spread is asked for again."""
+
+    class Ordered(AlwaysWide):
+        async def quotes(self, names: Sequence[str]) -> dict[str, Quote]:
+            self.sent.append("quotes")
+            return await super().quotes(names)
+
+    lab.rule(max_exit_spread_pips=1.0, exit_wait_s=0.05)
+    lab.add("EURUSD", "M15", "W L1 W")
+    lab.add("GBPUSD", "M15", "W W L1")
+    lab.play(EURUSD, 2)
+    (made,) = [install(monkeypatch, Ordered)]
+    report = lab.tick(2)
+    assert (came_to(report, EURUSD), came_to(report, "GBPUSD_M15")) == (("CLOSE", "OK", None), OPENED)
+    sent = made[0].sent
+    entry, close = f"ob-GBPUSD_M15-{lab.time(EURUSD, 2)}-1", f"ob-{EURUSD}-{lab.time(EURUSD, 2)}-0"
+    assert sent.index(entry) < len(sent) - 1 - sent[::-1].index("quotes") < sent.index(close)
+
+
+def test_a_close_does_not_wait_for_a_broker_that_tells_no_spread(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, waiting: None
+) -> None:
+    class FallsSilent(AlwaysWide):
+        async def quotes(self, names: Sequence[str]) -> dict[str, Quote]:
+            if self.asked:
+                raise BrokerError("no quotes")
+            return await super().quotes(names)
+
+    lab.rule(max_exit_spread_pips=1.0, exit_wait_s=600)
+    lab.add("EURUSD", "M15", "W L1 W")
+    lab.play(EURUSD, 2)
+    install(monkeypatch, FallsSilent)
+    assert came_to(lab.tick(2), EURUSD) == ("CLOSE", "OK", None)
