@@ -83,10 +83,10 @@ def test_a_day_of_twenty_models_with_random_faults_ends_in_agreement(
     world.hasten(silence_s=3)
     world.start(SYMBOLS, config=ROOMY, balance=1_000_000.0)
     simulator = world.simulator
-    codes = [world.tick(-1).code]
+    codes = [world.run_tick(-1)]
     simulator.faults(*trouble(seed=40))
     for bar in range(CLOSES - 1):
-        codes.append(world.tick(bar).code)
+        codes.append(world.run_tick(bar))
         if codes[-1]:
             codes.append(world.cli("guard").code)
     simulator.faults()
@@ -120,7 +120,7 @@ def test_the_paper_broker_and_the_simulator_give_the_same_fills_for_the_same_day
     paper.workspace.config_file.write_text(ROOMY)
     paper.settings = load_settings(paper.workspace.config_file)
     for bar in range(CLOSES):
-        assert world.tick(bar).code == 0
+        assert world.run_tick(bar) == 0
         paper.clock.instant = paper.close_of(bar) + 1
         assert run(run_tick(Job(paper.workspace, paper.settings, paper.clock))).exit_code == 0
     world.agree()
