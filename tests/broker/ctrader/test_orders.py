@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from oracle_batch.broker.base import AmendIntent, Quote
-from oracle_batch.broker.ctrader import translate
+from oracle_batch.broker.ctrader import reports, translate
 from oracle_batch.openapi.messages import api, model
 from tests.broker.ctrader.lab import LOT, entry, exit_of, flat, lab, open_gate, opened, run
 from tests.market.build import T0, bars
@@ -155,11 +155,9 @@ def test_deposits_withdrawals_and_the_rest_are_told_apart(tmp_path: Path) -> Non
 
 
 def test_closing_deals_name_their_cause() -> None:
-    def of(**fields: Any) -> translate.OrderView:
+    def of(**fields: Any) -> reports.OrderView:
         data = model.ProtoOATradeData(symbolId=1, volume=1, tradeSide="SELL")
-        return translate.order(
-            model.ProtoOAOrder(orderId=1, tradeData=data, orderStatus="ORDER_STATUS_FILLED", **fields)
-        )
+        return reports.order(model.ProtoOAOrder(orderId=1, tradeData=data, orderStatus="ORDER_STATUS_FILLED", **fields))
 
     protection = {"orderType": "STOP_LOSS_TAKE_PROFIT", "closingOrder": True}
     cases = [
@@ -172,7 +170,7 @@ def test_closing_deals_name_their_cause() -> None:
         (None, 1.0, "order"),
     ]
     for view, price, cause in cases:
-        assert translate.reason(view, price) == cause
+        assert reports.reason(view, price) == cause
 
 
 def test_deals_that_traded_nothing_are_none() -> None:
@@ -181,8 +179,8 @@ def test_deals_that_traded_nothing_are_none() -> None:
         dealId=1, orderId=2, positionId=3, volume=100, filledVolume=0, symbolId=1, createTimestamp=1,
         executionTimestamp=1, tradeSide="BUY", dealStatus="REJECTED",
     )  # fmt: skip
-    assert translate.deal(wire.deal[0], "EURUSD", None, "", 2) is None
+    assert reports.deal(wire.deal[0], "EURUSD", None, "", 2) is None
     wire.deal[0].dealStatus, wire.deal[0].filledVolume = model.PARTIALLY_FILLED, 50
-    found = translate.deal(wire.deal[0], "EURUSD", None, "", 2)
+    found = reports.deal(wire.deal[0], "EURUSD", None, "", 2)
     assert found is not None
     assert found.volume_cents == 50

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from oracle_batch.broker.base import AmendIntent, Deal
 from oracle_batch.broker.ctrader.outcomes import Leg
 from oracle_batch.broker.ctrader.refusals import action_of, meaning_of
-from oracle_batch.broker.ctrader.translate import OrderView, Report
+from oracle_batch.broker.ctrader.reports import OrderView, Report
 from tests.broker.ctrader.lab import LOT, entry, exit_of
 
 VOLUME = LOT // 10
