@@ -28,6 +28,10 @@ TINY = measure.Sizes(
     cold_guards=1,
     plans=2,
     commits=2,
+    bursts=1,
+    connects=1,
+    burst_orders=2,
+    history_bars=10,
 )
 NUMBERS = (
     "decide_ms_20",
@@ -45,6 +49,10 @@ NUMBERS = (
     "guard_peak_rss_mb",
     "journal_commit_ms",
     "state_commit_ms_20",
+    "sim_burst_20_orders_ms",
+    "openapipy_burst_20_ms",
+    "connect_to_ready_ms",
+    "history_20x1000_bars_s",
 )
 
 

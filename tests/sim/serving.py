@@ -28,7 +28,7 @@ from oracle_batch.sim.tls import ServerTls
 from oracle_batch.sim.tokens import Tokens
 
 CLIENT_ID, CLIENT_SECRET = "an-application", "its-secret"
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 
 
 @cache

@@ -12,13 +12,10 @@ from oracle_batch.bars import Bars
 from oracle_batch.broker.base import (
     Account,
     Ack,
-    AmendIntent,
     CashFlow,
     CashKind,
-    CloseIntent,
     Deal,
     Gate,
-    OpenIntent,
     PlacedOrder,
     Position,
     Quote,
@@ -26,13 +23,12 @@ from oracle_batch.broker.base import (
     SymbolSpec,
     Wish,
 )
-from oracle_batch.broker.ctrader import translate
+from oracle_batch.broker.ctrader import reports, translate
 from oracle_batch.broker.ctrader.access import AccountAccess
-from oracle_batch.broker.ctrader.burst import Answers, Burst
 from oracle_batch.broker.ctrader.catalogue import Catalogue
+from oracle_batch.broker.ctrader.execution import Execution
 from oracle_batch.broker.ctrader.history import History
 from oracle_batch.broker.ctrader.line import Pace
-from oracle_batch.broker.ctrader.outcomes import Leg
 from oracle_batch.broker.ctrader.prices import ClockGauge, Prices
 from oracle_batch.broker.ctrader.session import Door, Patience, Session
 from oracle_batch.broker.ctrader.terms import Conditions
@@ -49,13 +45,8 @@ from oracle_batch.store.workspace import Workspace
 _log = logging.getLogger(__name__)
 
 HOSTS: Final = {"demo": "demo.ctraderapi.com", "live": "live.ctraderapi.com"}
-WARN_SKEW_S: Final = 0.5
-MAX_SKEW_S: Final = 2.0
-"""Entries are refused where our clock is further from the server's."""
 ABSENCE_GRACE_S: Final = 2.0
 """What is in none of the lists, now and so much later, never arrived."""
-LOOK_BACK_S: Final = 120.0
-"""Orders and deals are looked for from so long before the burst: the server's clock need not be ours."""
 _WITHDRAWALS: Final = frozenset({model.BALANCE_WITHDRAW, model.BALANCE_WITHDRAW_TRANSFER})
 _DEPOSITS: Final = frozenset({model.BALANCE_DEPOSIT, model.BALANCE_DEPOSIT_TRANSFER})
 
@@ -92,8 +83,6 @@ class CtraderBroker:
         self._session = Session(door_of(settings, workspace.home), self._access, pace, patience)
         self._data_only = data_only
         self._connected = False
-        self._gone: set[int] = set()
-        self._limited_risk = False
         self._money_digits = 2
         self._deposit = 0
         self._leverage = 0.0
@@ -127,12 +116,22 @@ class CtraderBroker:
             raise BrokerError("the broker does not tell the digits of the account's money")
         self._money_digits, self._deposit = trader.moneyDigits, trader.depositAssetId
         self._hedged = trader.accountType == model.HEDGED
-        self._limited_risk = trader.isLimitedRisk
         self._leverage = trader.leverageInCents / 100
         account_id = self._access.account_id
         self._catalogue = Catalogue(self._session, account_id, self._cache, self._clock)
         self._prices = Prices(self._session, account_id, self._catalogue, self._clock)
         self._history = History(self._session, account_id, self._catalogue, self._clock, self._money_digits)
+        self._execution = Execution(
+            self._session,
+            account_id,
+            self._catalogue,
+            self._prices,
+            self._history,
+            self._clock,
+            self._reconcile,
+            money_digits=self._money_digits,
+            limited_risk=trader.isLimitedRisk,
+        )
         self._conditions = Conditions(self._session, account_id, self._catalogue, self._prices, self._deposit)
 
     async def close(self) -> None:
@@ -193,7 +192,7 @@ class CtraderBroker:
 
     async def orders(self, since: float) -> list[PlacedOrder]:
         views = await self._history.orders(since)
-        return [translate.placed(one) for one in views if not one.protection]
+        return [reports.placed(one) for one in views if not one.protection]
 
     async def cash_flows(self, since: float) -> list[CashFlow]:
         """Deposits and withdrawals, and what else moved the balance without a deal, oldest first."""
@@ -212,7 +211,7 @@ class CtraderBroker:
     async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
         if self._data_only:
             raise BrokerError("this connection is for data only")
-        return await self._execute(intents, gate)
+        return await self._execution.execute(intents, gate)
 
     async def conversion_symbols(self, names: Sequence[str], currency: str) -> list[str]:
         """The symbols whose prices turn results of these symbols into a currency."""
@@ -230,89 +229,7 @@ class CtraderBroker:
             found |= dict.fromkeys(one.name for one in chain)
         return list(found)
 
-    async def _execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
-        """All legs in one burst; see ``burst``. An entry whose stop is triggered otherwise is amended once filled."""
-        ids = {}
-        for symbol in {intent.symbol for intent in intents}:
-            ids[symbol] = await self._catalogue.id_of(symbol)
-        limited = [one.symbol for one in intents if isinstance(one, OpenIntent) and one.max_slippage_points]
-        if limited:
-            await self._prices.quotes(sorted(set(limited)))
-        gone = await self._known_gone(intents)
-        since = self._clock.now() - LOOK_BACK_S
-        refused = self._clock_reason()
-
-        def guarded(entry: OpenIntent) -> str | None:
-            return refused or gate(entry)
-
-        burst = self._burst(ids, since, guarded)
-        legs = await burst.run(intents, gone)
-        self._gone |= {leg.intent.position_id for leg in legs if isinstance(leg.intent, CloseIntent) and leg.confirmed}
-        triggers = [one for leg in legs if (one := _trigger_amendment(leg)) is not None]
-        if triggers:
-            await self._burst(ids, since, guarded).run(triggers, frozenset())
-        return [leg.ack or Ack(leg.intent.intent_id, "UNKNOWN") for leg in legs]
-
     # inside
-
-    def _burst(self, ids: Mapping[str, int | None], since: float, gate: Gate) -> Burst:
-        async def ask() -> Answers:
-            held = await self._reconcile()
-            orders = await self._history.orders(since)
-            return Answers(
-                frozenset(one.positionId for one in held.position),
-                orders,
-                await self._history.deals(since),
-                {
-                    one.positionId: (
-                        translate.optional(one, "stopLoss") or None,
-                        translate.optional(one, "takeProfit") or None,
-                    )
-                    for one in held.position
-                },
-            )
-
-        def prepare(leg: Leg) -> Any:
-            return self._message(leg, ids[leg.intent.symbol])
-
-        return Burst(self._session, prepare, ask, self._catalogue.known_name, self._money_digits, gate)
-
-    def _message(self, leg: Leg, symbol_id: int | None) -> Any:
-        """The request of a leg; one that cannot be made fails the leg."""
-        intent, account_id = leg.intent, self._access.account_id
-        leg.quote = None if symbol_id is None else self._prices.newest(symbol_id)
-        if isinstance(intent, CloseIntent):
-            return translate.close_request(intent, account_id)
-        if isinstance(intent, AmendIntent):
-            return translate.amend_request(intent, account_id)
-        if symbol_id is None:
-            leg.fail("UNKNOWN_SYMBOL")
-            return None
-        if intent.max_slippage_points and leg.quote is None:
-            leg.fail("NO_QUOTES")
-            return None
-        try:
-            return translate.open_request(intent, account_id, symbol_id, leg.quote, limited_risk=self._limited_risk)
-        except ValueError as error:
-            _log.error("%s cannot be sent: %s", intent.intent_id, error)
-            leg.fail("INVALID_ORDER")
-            return None
-
-    async def _known_gone(self, intents: Sequence[Request]) -> frozenset[int]:
-        """Which positions that entries wait for, and nobody closes now, are closed already."""
-        closing = {one.position_id for one in intents if isinstance(one, CloseIntent)}
-        awaited = {one.after_close for one in intents if isinstance(one, OpenIntent) and one.after_close is not None}
-        if not awaited - closing - self._gone:
-            return frozenset(self._gone)
-        held = {one.positionId for one in (await self._reconcile()).position}
-        return frozenset(self._gone | (awaited - held))
-
-    def _clock_reason(self) -> str | None:
-        skew = self.gauge.skew_s
-        if abs(skew) > WARN_SKEW_S:
-            side = "behind" if skew > 0 else "ahead of"
-            _log.warning("our clock is at least %.1f s %s the server's: set it by NTP", abs(skew), side)
-        return "CLOCK_SKEW" if abs(skew) > MAX_SKEW_S else None
 
     async def _trader(self) -> Any:
         request = api.ProtoOATraderReq(ctidTraderAccountId=self._access.account_id)
@@ -334,22 +251,3 @@ class CtraderBroker:
         elif message.operationType in _WITHDRAWALS:
             kind = "withdrawal"
         return CashFlow(scales.seconds(message.changeBalanceTimestamp), amount, kind)
-
-
-def _trigger_amendment(leg: Leg) -> AmendIntent | None:
-    """An order cannot say what triggers its stop; the filled position is told."""
-    intent, ack = leg.intent, leg.ack
-    if not isinstance(intent, OpenIntent) or intent.stop_trigger == "trade" or ack is None or ack.status != "OK":
-        return None
-    if ack.position_id is None or leg.stop_loss is None:
-        return None
-    return AmendIntent(
-        f"{intent.intent_id}-t",
-        intent.model,
-        ack.position_id,
-        intent.symbol,
-        leg.stop_loss,
-        leg.take_profit,
-        intent.decided_at,
-        intent.stop_trigger,
-    )

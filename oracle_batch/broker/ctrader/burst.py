@@ -11,16 +11,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from oracle_batch.broker.base import Ack, AmendIntent, CloseIntent, Gate, OpenIntent, Request
-from oracle_batch.broker.ctrader import translate
+from oracle_batch.broker.base import AmendIntent, CloseIntent, Gate, OpenIntent, Request
+from oracle_batch.broker.ctrader import reports
 from oracle_batch.broker.ctrader.line import LineError
-from oracle_batch.broker.ctrader.outcomes import Leg
+from oracle_batch.broker.ctrader.outcomes import Answers, Leg
 from oracle_batch.broker.ctrader.refusals import THROTTLED, action_of, meaning_of
+from oracle_batch.broker.ctrader.reports import Report
 from oracle_batch.broker.ctrader.session import LOST, Session, refusal_in
-from oracle_batch.broker.ctrader.translate import OrderView, Report
 from oracle_batch.errors import BrokerError, OracleBatchError
 from oracle_batch.openapi.messages import Envelope
 
@@ -55,16 +55,6 @@ class _Course:
         """Closes leave first, then amendments, then entries."""
         intent = self.leg.intent
         return 0 if isinstance(intent, CloseIntent) else 1 if isinstance(intent, AmendIntent) else 2
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What the broker shows when it is asked: ids of open positions, and orders and deals since the burst began."""
-
-    open_ids: frozenset[int]
-    orders: Sequence[OrderView]
-    deals: Sequence[Any]
-    protection: dict[int, tuple[float | None, float | None]] = field(default_factory=dict)
 
 
 class Burst:
@@ -259,7 +249,7 @@ class Burst:
             self._lost = any(course.state == "sent" and course.leg.ack is None for course in self._courses)
             self._news.set()
             return
-        report = translate.report(envelope.message, self._name_of, self._money_digits)
+        report = reports.report(envelope.message, self._name_of, self._money_digits)
         if report is None:
             refusal = refusal_in(envelope.message)
             if refusal is None or not envelope.client_msg_id:
@@ -291,7 +281,7 @@ class Burst:
             return
         until = self._loop.time() + self._session.patience.settle_s
         for course in courses:
-            self._take(course.leg, answers)
+            course.leg.take(answers)
             course.asks += 1
             course.deadline = until
             if course.leg.ack is not None:
@@ -301,23 +291,6 @@ class Burst:
                 course.repeated, course.state, course.asks = True, "ready", 0
             elif course.asks >= ASKS:
                 course.leg.unknown()
-
-    def _take(self, leg: Leg, answers: Answers) -> None:
-        intent = leg.intent
-        if isinstance(intent, AmendIntent):
-            if intent.position_id not in answers.open_ids:
-                leg.ack = Ack(intent.intent_id, "OK", "ALREADY_CLOSED", intent.position_id)
-            elif answers.protection.get(intent.position_id) == (intent.stop_loss, intent.take_profit):
-                leg.ack = Ack(intent.intent_id, "OK", None, intent.position_id)
-            return
-        if isinstance(intent, CloseIntent):
-            mine = [deal for deal in answers.deals if deal.position_id == intent.position_id and deal.closing]
-            leg.found(None, mine, position_open=intent.position_id in answers.open_ids)
-            return
-        order = next((one for one in answers.orders if one.client_order_id == intent.intent_id), None)
-        ids = leg.order_ids | ({order.order_id} if order else set())
-        mine = [deal for deal in answers.deals if deal.order_id in ids and not deal.closing]
-        leg.found(order, mine, position_open=None)
 
 
 def _replace(leg: Leg, fresh: Leg) -> None:

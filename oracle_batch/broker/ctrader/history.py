@@ -11,11 +11,11 @@ import numpy as np
 from oracle_batch import bars as bars_module
 from oracle_batch.bars import Bars, validate
 from oracle_batch.broker.base import Deal
-from oracle_batch.broker.ctrader import translate
+from oracle_batch.broker.ctrader import reports, translate
 from oracle_batch.broker.ctrader.catalogue import Catalogue
 from oracle_batch.broker.ctrader.refusals import Refused
+from oracle_batch.broker.ctrader.reports import OrderView
 from oracle_batch.broker.ctrader.session import Session
-from oracle_batch.broker.ctrader.translate import OrderView
 from oracle_batch.clock import Clock
 from oracle_batch.errors import BrokerError
 from oracle_batch.openapi import scales
@@ -103,7 +103,7 @@ class History:
         for one in sorted(found, key=lambda one: (one.executionTimestamp, one.dealId)):
             name = await self._catalogue.name_of(one.symbolId)
             label = labels.get(one.positionId, "")
-            views.append(translate.deal(one, name, self._orders.get(one.orderId), label, self._money_digits))
+            views.append(reports.deal(one, name, self._orders.get(one.orderId), label, self._money_digits))
         return [one for one in views if one is not None and one.time >= since]
 
     async def orders(self, since: float) -> list[OrderView]:
@@ -111,7 +111,7 @@ class History:
         found = await self._paged(
             since, self._order_page, lambda one: one.orderId, lambda one: one.utcLastUpdateTimestamp
         )
-        views = [translate.order(one) for one in found]
+        views = [reports.order(one) for one in found]
         self._orders |= {one.order_id: one for one in views}
         return views
 
@@ -189,7 +189,7 @@ class History:
         except Refused as refusal:
             _log.warning("order %d: %s", order_id, refusal)
         else:
-            self._orders[order_id] = translate.order(answer.order)
+            self._orders[order_id] = reports.order(answer.order)
 
 
 def _within(page: Bars, known: Bars) -> Any:

@@ -6,18 +6,28 @@ every deal that the order speaks of has been seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from oracle_batch.broker.base import Ack, AmendIntent, CloseIntent, Deal, OpenIntent, Quote, Request
 from oracle_batch.broker.ctrader.refusals import meaning_of
-from oracle_batch.broker.ctrader.translate import OrderView, Report
+from oracle_batch.broker.ctrader.reports import OrderView, Report
 
 NO_ANSWER: Final = "NO_ANSWER"
 PARTIAL: Final = "PARTIALLY_CLOSED"
 _ENDS: Final = frozenset({"filled", "rejected", "cancelled", "expired", "refused"})
 _CODES: Final = {"rejected": "ORDER_REJECTED", "cancelled": "ORDER_CANCELLED", "expired": "ORDER_EXPIRED"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the broker shows when it is asked: ids of open positions, and orders and deals since the burst began."""
+
+    open_ids: frozenset[int]
+    orders: Sequence[OrderView]
+    deals: Sequence[Deal]
+    protection: dict[int, tuple[float | None, float | None]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -95,6 +105,24 @@ class Leg:
             if order.state != "working":
                 self._ended, self._executed = order.state, order.executed_cents
         self._judge()
+
+    def take(self, answers: Answers) -> None:
+        """Take what the broker shows when it is asked."""
+        intent = self.intent
+        if isinstance(intent, AmendIntent):
+            if intent.position_id not in answers.open_ids:
+                self.ack = Ack(intent.intent_id, "OK", "ALREADY_CLOSED", intent.position_id)
+            elif answers.protection.get(intent.position_id) == (intent.stop_loss, intent.take_profit):
+                self.ack = Ack(intent.intent_id, "OK", None, intent.position_id)
+            return
+        if isinstance(intent, CloseIntent):
+            mine = [deal for deal in answers.deals if deal.position_id == intent.position_id and deal.closing]
+            self.found(None, mine, position_open=intent.position_id in answers.open_ids)
+            return
+        order = next((one for one in answers.orders if one.client_order_id == intent.intent_id), None)
+        ids = self.order_ids | ({order.order_id} if order else set())
+        mine = [deal for deal in answers.deals if deal.order_id in ids and not deal.closing]
+        self.found(order, mine, position_open=None)
 
     def conclude(self) -> None:
         """Be content with the deals seen so far, where only deals are missing."""
