@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 UNPROTECTED = "UNPROTECTED"
+CLOCK_SLACK_S = 60.0
+"""The broker's clock may be so far behind ours: what came of an order may have an earlier time than its decision."""
 SETTLE_TRIES = 5
 SETTLE_EVERY_S = 1.0
 """How often, and how far apart, the broker is asked for the end of an order that an earlier run has left."""
@@ -167,7 +169,7 @@ class Desk:
         Raises:
             BrokerError: one still is: neither its absence nor its end is proved.
         """
-        since = min(intent.decided_at for intent in waiting)
+        since = min(intent.decided_at for intent in waiting) - CLOCK_SLACK_S
         ours = {intent.intent_id for intent in waiting}
         for _ in range(SETTLE_TRIES):
             working = ours & await self.broker.working(since)
