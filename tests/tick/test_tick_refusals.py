@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from oracle_batch.broker.base import Ack, CloseIntent, Gate, Intent
+from oracle_batch import desk as desk_module
+from oracle_batch.broker.base import Ack, CloseIntent, Deal, Gate, Intent
 from oracle_batch.errors import BrokerError, ConfigError
 from tests.tick.fakes import RefusesCloses, Wrapped, install, uninstall
 from tests.tick.lab import Lab, came_to, outcome
@@ -266,6 +267,45 @@ def test_an_unknown_outcome_that_never_arrived_is_sent_once_within_the_deadline(
     uninstall(monkeypatch)
     assert came_to(lab.tick(1, late=30), EURUSD) == OPENED
     assert came_to(lab.tick(1, late=40), EURUSD) == (None, None, None)
+    assert len(lab.deals()) == 1
+
+
+class StillExecuting(Wrapped):
+    """Shows an order that is neither filled nor ended, so many times."""
+
+    looks = 99
+
+    async def working(self, since: float) -> frozenset[str]:
+        type(self).looks -= 1
+        return frozenset() if self.looks < 0 else frozenset({f"ob-{EURUSD}-{self.bar}-1", "somebody-elses"})
+
+    async def deals(self, since: float) -> list[Deal]:
+        return [] if self.looks >= 0 else await super().deals(since)
+
+    bar = 0
+
+
+@pytest.mark.parametrize("looks", [2, 99])
+def test_an_order_that_is_still_being_executed_is_waited_for_and_never_sent_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    lab.add("EURUSD", "M15", "W L1 L1")
+    lab.tick(0)
+    made = install(monkeypatch, Silent)
+    assert came_to(lab.tick(1), EURUSD) == UNKNOWN
+    uninstall(monkeypatch)
+    monkeypatch.setattr(desk_module, "SETTLE_EVERY_S", 0.001)
+    monkeypatch.setattr(StillExecuting, "looks", looks)
+    monkeypatch.setattr(StillExecuting, "bar", int(made[0].sent[0].rsplit("-", 2)[1]))
+    again = install(monkeypatch, StillExecuting)
+    if looks > desk_module.SETTLE_TRIES:
+        with pytest.raises(BrokerError, match="still being executed"):
+            lab.tick(1, late=10)
+        assert again[0].sent == []
+        uninstall(monkeypatch)
+        assert came_to(lab.tick(1, late=20), EURUSD) == ("OPEN", "OK", "RECOVERED")
+    else:
+        assert came_to(lab.tick(1, late=10), EURUSD) == ("OPEN", "OK", "RECOVERED")
     assert len(lab.deals()) == 1
 
 
