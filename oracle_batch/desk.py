@@ -28,7 +28,7 @@ from oracle_batch.hands.books import LastOutcome, ModelBooks
 from oracle_batch.hands.outcome import answer, answers_to, conclude, legs_of
 from oracle_batch.hands.plan import ModelPlan
 from oracle_batch.hands.prices import RELATIVE_SCALE
-from oracle_batch.hands.proof import CLOCK_SKEW_S, Evidence
+from oracle_batch.hands.proof import Evidence
 from oracle_batch.hands.protection import Distances, Terms
 from oracle_batch.hands.trade_log import counted
 from oracle_batch.hands.watch import Upkeep, begin
@@ -52,6 +52,8 @@ _log = logging.getLogger(__name__)
 
 UNPROTECTED = "UNPROTECTED"
 NOT_ACCOUNTED_FOR = "NOT_ACCOUNTED_FOR"
+CLOCK_SLACK_S = 60.0
+"""The broker's clock may be so far behind ours: what came of an order may have an earlier time than its decision."""
 
 
 @dataclass(slots=True)
@@ -169,7 +171,7 @@ class Desk:
         waiting = unanswered(records)
         if not waiting:
             return Evidence(self.positions)
-        since = min(leg.decided_at for leg in waiting) - CLOCK_SKEW_S
+        since = min(leg.decided_at for leg in waiting) - CLOCK_SLACK_S
         for last in (False, True):
             seen = Evidence(self.positions, await self.broker.orders(since), await self.broker.deals(since))
             if last or not self.broker.absence_grace_s or not doubtful(self.executor.models, records, seen):

@@ -87,6 +87,7 @@ class Session:
         self._expired = False
         self._renewed = False
         self._reconnects = 0
+        self._given_up: LineError | None = None
         self._prefix = secrets.token_hex(4)
         self._count = 0
         self._pending: dict[str, asyncio.Future[Envelope]] = {}
@@ -256,6 +257,8 @@ class Session:
     async def _connect(self) -> None:
         if self._reactor is None:
             raise LineError("the session is closed", fix="connect() comes first")
+        if self._given_up is not None:
+            raise self._given_up
         if self._reconnects > RECONNECTS:
             raise LineError(f"the connection was lost {self._reconnects} times", fix="run again")
         self._reconnects += 1
@@ -267,6 +270,7 @@ class Session:
                 )
             except LineError as error:
                 if isinstance(error, NotVerified) or attempt == CONNECT_TRIES - 1:
+                    self._given_up = error  # whoever asks next need not wait as long for the same
                     raise
                 _log.warning("%s; trying again", error.message)
                 await asyncio.sleep(PAUSES_S[attempt])

@@ -95,6 +95,24 @@ def _version() -> Any:
     return api.ProtoOATraderReq(ctidTraderAccountId=1)
 
 
+def test_a_server_that_is_gone_is_tried_a_bounded_number_of_times_and_then_given_up(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with lab(tmp_path, connect=False) as found:
+            broker = found.make(port=9)
+            began = time.monotonic()
+            with pytest.raises(BrokerError, match="refused") as refusal:
+                await broker.connect()
+            assert refusal.value.exit_code == 69
+            assert 0.5 < time.monotonic() - began < 5
+            again = time.monotonic()
+            with pytest.raises(BrokerError, match="refused"):
+                await broker._session.restore()
+            assert time.monotonic() - again < 0.1
+            await broker.close()
+
+    run(scenario())
+
+
 def test_a_late_answer_reaches_nobody_else(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with lab(tmp_path) as found:
