@@ -64,7 +64,7 @@ class PpoParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     total_steps: _Count = 2_000_000
     n_steps: _Count = 4_096
-    n_envs: _Count = 64
+    n_envs: _Count = 128
     batch_size: Annotated[int, Meta(ge=2)] = 512
     n_epochs: _Count = 10
     learning_rate: Annotated[float, Meta(gt=0, le=1)] = 3e-4
