@@ -234,7 +234,9 @@ class Hands:
         """Worst and best bid between two instants."""
         worst = best = position.mark
         for timeframe in self._history.timeframes(position.symbol):
-            bars = self._history.bars(position.symbol, timeframe, int(start) - TIMEFRAME_SECONDS[timeframe], int(end) + 1)
+            bars = self._history.bars(
+                position.symbol, timeframe, int(start) - TIMEFRAME_SECONDS[timeframe], int(end) + 1
+            )
             if len(bars):
                 lows, highs = float(bars.low.min()), float(bars.high.max())
                 worst = min(worst, lows) if position.direction > 0 else max(worst, highs)
@@ -344,9 +346,7 @@ class Hands:
         self._seen.append((float(self._looks[-1]) + 1, book.balance / unit, value.equity / unit, True))
 
 
-async def _tick(
-    desk: MemoryDesk, thoughts: Mapping[str, Thought], windows: Mapping[str, Bars], now: float
-) -> None:
+async def _tick(desk: MemoryDesk, thoughts: Mapping[str, Thought], windows: Mapping[str, Bars], now: float) -> None:
     """The tick's own steps on one account (``tick.tick``), on a frozen clock and without a feed to ask."""
     await desk.open()
     await desk.recover()

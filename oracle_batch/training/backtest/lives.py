@@ -154,6 +154,41 @@ def profits(costs: TrainingCosts, entry: Float64, exit_: Float64, direction: Int
     return moved
 
 
+def obey(model: Model, over: Sight | Life, action: Ints) -> Life:
+    """The twin's books under given actions, one a row, whoever thought of them."""
+    costs, direction = model.costs, DIRECTION[action]
+    turns = np.flatnonzero(np.diff(action, prepend=0))
+    entries = over.close[turns] + direction[turns] * (costs.spread_points + costs.slippage_points) * costs.point
+    latest = np.concatenate([[0.0], entries])[np.searchsorted(turns, np.arange(len(action)), side="right")]
+    return _with_money(model, over, action, np.where(direction != 0, latest, 0.0))
+
+
+def _with_money(model: Model, over: Sight | Life, action: Ints, entry: Float64) -> Life:
+    costs, lots = model.costs, np.array(model.costs.lot_sizes, np.float64)
+    direction = DIRECTION[action]
+    floating = profits(costs, entry, over.close, direction, lots[INTENSITY[action]])
+    floating = np.where(direction != 0, floating, 0.0)
+    realized = _realized(costs, over.close, action, entry)
+    return Life(model, over.time, over.close, over.hmm_state, action, entry, floating, realized)
+
+
+def _realized(costs: TrainingCosts, closes: Float64, action: Ints, entry: Float64) -> Float64:
+    """Profit taken so far, booked in the twin's order: what a turn closes, then what its opening costs."""
+    sizes = np.array(costs.lot_sizes, np.float64)
+    turns = np.flatnonzero(np.diff(action, prepend=0))
+    old = np.concatenate([[0], action])[turns]
+    out, lots = DIRECTION[old], sizes[INTENSITY[old]]
+    leaving = closes[turns] - out * costs.slippage_points * costs.point
+    before = np.concatenate([[0.0], entry])[turns]
+    won = profits(costs, before, leaving, out, lots) - costs.commission_per_lot * lots / 2.0
+    opening = costs.commission_per_lot * sizes[INTENSITY[action[turns]]] / 2.0
+    booked = np.zeros(1 + 2 * len(turns))
+    booked[1::2] = np.where(out != 0, won, 0.0)
+    booked[2::2] = np.where(DIRECTION[action[turns]] != 0, -opening, 0.0)
+    after = np.add.accumulate(booked)[::2]
+    return after[np.searchsorted(turns, np.arange(len(action)), side="right")]
+
+
 class _Walk:
     """One model's way through its rows; ``action`` and ``entry`` are the position after each of them."""
 
@@ -184,7 +219,7 @@ class _Walk:
             before_action, before_entry = self.action[begins[1:] - 1], self.entry[begins[1:] - 1]
             wrong = 1 + np.flatnonzero((before_action != action[1:]) | (before_entry != entry[1:]))
             action[1:], entry[1:] = before_action, before_entry
-        return self._columns()
+        return _with_money(self.sight.model, self.sight, self.action, self.entry)
 
     def follow(self, row: Ints, action: Ints, entry: Float64, end: Ints, *, write: bool = False) -> Ints:
         """Take lanes, each a position before a row, to their ends, or to where they meet the way that is known.
@@ -255,28 +290,3 @@ class _Walk:
         costs, direction = self.costs, DIRECTION[action]
         moved = self.sight.close[rows] + direction * (costs.spread_points + costs.slippage_points) * costs.point
         return np.where(direction != 0, moved, 0.0)
-
-    def _columns(self) -> Life:
-        sight, costs = self.sight, self.costs
-        direction, lots = DIRECTION[self.action], self.lots[INTENSITY[self.action]]
-        floating = np.where(direction != 0, profits(costs, self.entry, sight.close, direction, lots), 0.0)
-        return Life(
-            sight.model, sight.time, sight.close, sight.hmm_state, self.action, self.entry, floating, self._realized()
-        )
-
-    def _realized(self) -> Float64:
-        """Profit taken so far, booked in the twin's order: what a turn closes, then what its opening costs."""
-        costs, action = self.costs, self.action
-        turns = np.flatnonzero(np.diff(action, prepend=0))
-        old = np.concatenate([[0], action])[turns]
-        out, lots = DIRECTION[old], self.lots[INTENSITY[old]]
-        close = self.sight.close[turns]
-        leaving = close - out * costs.slippage_points * costs.point
-        entry = np.concatenate([[0.0], self.entry])[turns]
-        won = profits(costs, entry, leaving, out, lots) - costs.commission_per_lot * lots / 2.0
-        opening = costs.commission_per_lot * self.lots[INTENSITY[action[turns]]] / 2.0
-        booked = np.zeros(1 + 2 * len(turns))
-        booked[1::2] = np.where(out != 0, won, 0.0)
-        booked[2::2] = np.where(DIRECTION[action[turns]] != 0, -opening, 0.0)
-        after = np.add.accumulate(booked)[::2]
-        return after[np.searchsorted(turns, np.arange(len(action)), side="right")]
