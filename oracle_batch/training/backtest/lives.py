@@ -5,8 +5,8 @@ has. So each round supposes that a lane holds for the next few bars, asks the po
 and goes on from the first bar on which it says something else.
 
 History is cut into stretches that are walked side by side, one lane each, from a guess of the position they begin with.
-Twins forget: two that turn on one bar are one from there on. A stretch whose beginning was guessed wrong is walked again
-until it meets its own way, which mostly is soon.
+Twins forget: two that turn on one bar are one from there on. A stretch whose beginning was guessed wrong is walked
+again until it meets its own way, which mostly is soon.
 
 A product of many rows may round otherwise than the product of one row that a live decision makes. A bound on that
 difference is computed from each net's weights; where the two best logits lie closer than it, the row is decided by the
@@ -128,7 +128,7 @@ def joins(sight: Sight, starts: Sequence[int]) -> NDArray[np.int64]:
 def doubt(net: PolicyNet, largest_lot: float) -> float:
     """Two best logits that lie farther apart than this keep their order, however the products are summed.
 
-    The bound of each layer is γ(n)·(Σ|w||x| + |b|) for either computation, carried on through the next one's weights
+    The bound of each layer is g(n)·(Σ|w||x| + |b|) for either computation, carried on through the next one's weights
     (Higham, Accuracy and Stability of Numerical Algorithms, §3.1). Inputs but the lots lie within 1.
     """
     width = net.weights[0].shape[0]
@@ -161,6 +161,15 @@ def obey(model: Model, over: Sight | Life, action: Ints) -> Life:
     entries = over.close[turns] + direction[turns] * (costs.spread_points + costs.slippage_points) * costs.point
     latest = np.concatenate([[0.0], entries])[np.searchsorted(turns, np.arange(len(action)), side="right")]
     return _with_money(model, over, action, np.where(direction != 0, latest, 0.0))
+
+
+def observations(sight: Sight, life: Life) -> Float32:
+    """What the policy saw on each row of a life: (T, inputs)."""
+    walk = _Walk(sight)
+    before = np.concatenate([[0], life.action[:-1]])
+    entry = np.concatenate([[0.0], life.entry_price[:-1]])
+    rows = np.arange(len(sight))[:, None]
+    return walk.observations(rows, before, entry)[:, 0]
 
 
 def _with_money(model: Model, over: Sight | Life, action: Ints, entry: Float64) -> Life:
@@ -251,7 +260,7 @@ class _Walk:
 
     def _until_turn(self, rows: Ints, held: Ints, entry: Float64, left: Ints) -> tuple[Ints, Ints]:
         """How many rows on each lane turns, or comes to the last one in sight, and what it does there."""
-        observation = self._observations(rows, held, entry)
+        observation = self.observations(rows, held, entry)
         logits = policy.logits(self.stack, observation.reshape(1, -1, observation.shape[2])).reshape(*rows.shape, -1)
         best = logits.argmax(axis=2)
         close_call = (logits >= logits.max(axis=2, keepdims=True) - self.doubt).sum(axis=2) > 1
@@ -264,7 +273,7 @@ class _Walk:
             said[one] = self._decided_live(int(rows[one, place[one]]), int(held[one]), float(entry[one]))
         return place, said
 
-    def _observations(self, rows: Ints, held: Ints, entry: Float64) -> Float32:
+    def observations(self, rows: Ints, held: Ints, entry: Float64) -> Float32:
         """What each lane sees on its rows if it holds: (L, K, inputs)."""
         direction, lots = DIRECTION[held][:, None], self.lots[INTENSITY[held]][:, None]
         floating = profits(self.costs, entry[:, None], self.marks[rows], direction, lots)

@@ -73,7 +73,7 @@ def sharpe_rows(returns: Float64) -> Float64:
 
 
 def mean_above_zero(returns: Float64, *, draws: int = DRAWS, seed: int = 0) -> float:
-    """One-sided p-value of a mean daily return at or below 0: the share of draws, centred, as large as what was seen."""
+    """One-sided p-value of a mean daily return at or below 0: the share of centred draws as large as what was seen."""
     sampled = (returns - returns.mean())[block_draws(len(returns), draws, seed)].mean(axis=1)
     return float((np.sum(sampled >= returns.mean()) + 1) / (draws + 1))
 
