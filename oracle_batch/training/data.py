@@ -30,6 +30,11 @@ class History:
     origin: str
 
     @property
+    def source(self) -> str:
+        """The origin without the folders of somebody's machine."""
+        return Path(self.origin).name
+
+    @property
     def sha256(self) -> str:
         digest = hashlib.sha256()
         for name in FIELDS:

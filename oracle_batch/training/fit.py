@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from oracle_batch.bundle.model import Model, PolicyNet
 from oracle_batch.training.learner import Learner, new_ppo
 from oracle_batch.training.parameters import TrainingParameters
 from oracle_batch.training.reward import Reward
-from oracle_batch.training.score import Score, result_of
+from oracle_batch.training.score import Result, Score, result_of
 from oracle_batch.training.tape import Tape
 from oracle_batch.training.vec_env import TradingVecEnv
 
 State = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 
 class ProgressBar(Protocol):
@@ -43,14 +45,19 @@ class Evaluation(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class FittedPolicy:
-    """The best policy of one run: the brain's copy and SB3's save file."""
+    """The best policy of one run: the brain's copy and SB3's save file.
+
+    ``daily`` are its daily changes of equity on the validation part; ``state`` is the run's last one.
+    """
 
     seed: int
     actor: PolicyNet
     ppo: bytes
     best: Evaluation
+    daily: list[float]
     evaluations: list[Evaluation]
     stopped_early: bool
+    state: State
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,8 @@ class PolicyFit:
                     bar.advance()
         except KeyboardInterrupt:
             save(self.state)
+            done = self._rollouts * ppo.n_steps
+            _log.warning("%s: interrupted; %d steps are saved, --resume goes on from there", title, done)
             raise
         assert self._best is not None
         best, nets = self._best
@@ -111,21 +120,25 @@ class PolicyFit:
             self._learner.actor,
             self._learner.saved(),
             best,
+            self._validated().daily.tolist(),
             self._evaluations,
             self._rollouts < wanted,
+            self.state,
         )
 
     def _evaluate(self, entropy: float) -> None:
         """Score the policy as it would act, without chance, on the validation part."""
-        ground = self._ground
-        model = with_(ground.model, policy=self._learner.actor)
-        lived = result_of(model, ground.validation, ground.reward, self._parameters.env.initial_balance)
-        found = Evaluation(self._rollouts * self._parameters.ppo.n_steps, lived.score, round(entropy, 6))
+        found = Evaluation(self._rollouts * self._parameters.ppo.n_steps, self._validated().score, round(entropy, 6))
         self._evaluations.append(found)
         if self._best is None or found.validation.score > self._best[0].validation.score:
             self._best, self._waited = (found, self._learner.snapshot()), 0
         else:
             self._waited += 1
+
+    def _validated(self) -> Result:
+        ground = self._ground
+        model = with_(ground.model, policy=self._learner.actor)
+        return result_of(model, ground.validation, ground.reward, self._parameters.env.initial_balance)
 
     def _snapshot(self) -> State:
         return {
