@@ -62,7 +62,7 @@ def margins(subject: Subject) -> Finding:
     }
     severity: Severity = "note" if numbers["narrow_share"] > 0.2 else "ok"
     text = f"The best action leads the next by {numbers['median_lead']:.2f} in probability at the median; on "
-    text += f"{numbers['narrow_share']:.1%} of the bars by less than {NARROW}: there a small difference in the data turns it."
+    text += f"{numbers['narrow_share']:.1%} of the bars by less than {NARROW}: there a small difference turns it."
     return Finding("ARGMAX_MARGINS", severity, text, numbers)
 
 

@@ -47,8 +47,8 @@ def ema_skew(subject: Subject) -> Finding:
     }
     severity: Severity = "warning" if differs > 0.02 else "note" if differs > 0 else "ok"
     text = (
-        f"The window's first close still weighs {weight:.2%} in the EMA({span}); against an EMA over all of history the "
-        f"feature is off by {gap.mean():.4f} on average and {gap.max():.4f} at most, and {differs:.2%} of the actions "
+        f"The window's first close still weighs {weight:.2%} in the EMA({span}); against an EMA over all of history "
+        f"the feature is off by {gap.mean():.4f} on average and {gap.max():.4f} at most, and {differs:.2%} of the actions "
         "would be others. It matters only if training used the long EMA."
     )
     return Finding("EMA_SKEW", severity, text, numbers)
@@ -113,7 +113,7 @@ def gaps_in_numbers(subject: Subject) -> Finding:
     count = len(subject.sight)
     nan = _nan_share(subject, count)
     zero_volume = float(np.mean(bars.volume == 0))
-    still = float(np.mean((bars.high == bars.low)))
+    still = float(np.mean(bars.high == bars.low))
     numbers = {"nan_share": nan, "zero_volume": zero_volume, "bars_without_range": still}
     dead_volume = bool(np.ptp(bars.volume) == 0)
     numbers["volume_is_constant"] = dead_volume

@@ -74,7 +74,7 @@ def _actions(page: Page, subject: Subject) -> None:
     one.set_title("the twin's profit, realized and floating", fontsize=9, loc="left")
     page.figure(
         figure,
-        f"Grey: bars that the model was fitted on. {subject.boundaries.words[:1].upper()}{subject.boundaries.words[1:]}.",
+        f"Grey: bars that the model was fitted on. The bundle's boundaries: {subject.boundaries.words}.",
     )
 
 
@@ -112,5 +112,5 @@ def _twin(page: Page, subject: Subject) -> None:
     one.set_ylabel("starts that agree, %")
     page.figure(
         figure,
-        f"Twins from {len(found)} start bars against the one that was always there; orange: the {WARM_UP} bars of a warm-up.",
+        f"Twins from {len(found)} start bars against the one that was always there; orange: a warm-up's {WARM_UP} bars.",
     )

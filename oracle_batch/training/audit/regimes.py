@@ -35,8 +35,8 @@ def degenerate(subject: Subject) -> Finding:
     if shares.max() >= DEAD and model.regime.n_states > 1:
         why = "its start probabilities are practically one-hot and " if one_hot and model.decoding == "single" else ""
         text = (
-            f"The regime is a constant: {why}state {int(shares.argmax())} is decoded on {shares.max():.1%} of the bars. "
-            "The policy trades without the regimes that it was trained with, unless training had the same fault."
+            f"The regime is a constant: {why}state {int(shares.argmax())} is decoded on {shares.max():.1%} of the "
+            "bars. The policy trades without the regimes that it was trained with, unless training had the same fault."
         )
         return Finding("REGIME_DEGENERATE", "critical", text, numbers)
     rare = [int(state) for state in np.flatnonzero(shares < RARE)]

@@ -31,7 +31,7 @@ from oracle_batch.hands.limits import limit_lines
 from oracle_batch.hands.reset_days import resets_between
 from oracle_batch.market import spec_file
 from oracle_batch.market.book import BookedDeal, OpenPosition
-from oracle_batch.market.specs import Contracts
+from oracle_batch.market.specs import Contract
 from oracle_batch.planning import judge, propose
 from oracle_batch.sheltering import shelter
 from oracle_batch.store.executor import Executor
@@ -41,6 +41,7 @@ from oracle_batch.think import Thought
 from oracle_batch.training.backtest.account import MemoryBroker, MemoryDesk, MemoryJournal, new_desk
 from oracle_batch.training.backtest.history import History
 from oracle_batch.training.backtest.lives import Life
+from oracle_batch.training.backtest.spreads import Market, MarketContracts
 from oracle_batch.types import ACTIONS, TIMEFRAME_SECONDS, WINDOW
 
 TICK_AFTER_S: Final = 1.0
@@ -91,7 +92,13 @@ class Hands:
     """
 
     def __init__(
-        self, lives: Sequence[Life], bars: Mapping[str, Bars], history: History, setup: Setup, first: Sequence[int]
+        self,
+        lives: Sequence[Life],
+        bars: Mapping[str, Bars],
+        history: History,
+        setup: Setup,
+        first: Sequence[int],
+        market: Market = Market(),  # noqa: B008 - a frozen value
     ) -> None:
         self._lives, self._bars, self._first, self._setup = lives, bars, first, setup
         self._rules = limit_rules(setup.account.risk, setup.home)
@@ -100,10 +107,11 @@ class Hands:
         begin = min(int(closes[row]) for closes, row in zip(self._closes, first, strict=True))
         end = max(int(closes[-1]) for closes in self._closes)
         self._clock = FrozenClock(begin - GUARD_AFTER_S)
-        contracts = Contracts(
-            setup.specs, self._models.values(), setup.account.paper.currency, setup.home / "config" / "symbols.json"
+        file = setup.home / "config" / "symbols.json"
+        self._contracts = MarketContracts(
+            setup.specs, self._models.values(), setup.account.paper.currency, file, market, self._clock
         )
-        self._broker = MemoryBroker(setup.account, history, contracts, self._clock, self._models)
+        self._broker = MemoryBroker(setup.account, history, self._contracts, self._clock, self._models)
         self._journal = MemoryJournal(self._clock)
         self._memory: Executor | None = None
         self._history = history
@@ -161,6 +169,11 @@ class Hands:
             made,
             self._broker.problems,
         )
+
+    def contracts(self) -> dict[str, Contract]:
+        """The contracts of the models' symbols that are known."""
+        symbols = {model.broker_symbol for model in self._models.values()}
+        return {symbol: found for symbol in symbols if (found := self._contracts.find(symbol)) is not None}
 
     # which looks matter
 

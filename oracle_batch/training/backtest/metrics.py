@@ -14,6 +14,7 @@ from oracle_batch.training.backtest.ledger import Trades
 
 Float64 = NDArray[np.float64]
 DAY_S: Final = 86400
+DAY_END_S: Final = 21 * 3600
 YEAR_S: Final = 365.25 * DAY_S
 DAYS_A_YEAR: Final = 252
 
@@ -46,13 +47,18 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     cost_share: float | None
 
 
-def daily(time: NDArray[np.generic], equity: Float64) -> tuple[NDArray[np.int64], Float64]:
-    """The last equity of each UTC day that has one: days since 1970 and values.
+def day_of(time: NDArray[np.generic]) -> NDArray[np.int64]:
+    """The trading day of each instant: days since 1970 that end at 21:00 UTC, so that Sunday evening is Monday."""
+    return (np.asarray(time, np.int64) + DAY_S - DAY_END_S) // DAY_S
 
-    >>> daily(np.array([0, 86399, 86400]), np.array([1.0, 2.0, 3.0]))
+
+def daily(time: NDArray[np.generic], equity: Float64) -> tuple[NDArray[np.int64], Float64]:
+    """The last equity of each trading day that has one: days and values.
+
+    >>> daily(np.array([0, 75599, 75600]), np.array([1.0, 2.0, 3.0]))
     (array([0, 1]), array([2., 3.]))
     """
-    day = np.asarray(time, np.int64) // DAY_S
+    day = day_of(time)
     last = np.flatnonzero(np.diff(day, append=day[-1:] + 1)) if len(day) else np.empty(0, np.intp)
     return day[last], equity[last]
 
