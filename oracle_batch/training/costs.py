@@ -54,17 +54,17 @@ def training_costs(
     terms = shipped(symbol)
     digits = options.digits if options.digits is not None else terms.digits if terms else None
     if digits is None:
-        raise _missing(symbol, "digits")
+        raise _missing(symbol, options)
     point = float(f"1e-{digits}")
     pip = point * (10.0 if digits in (3, 5) else 1.0)
     value = options.pip_value
     if value is None:
         if terms is None:
-            raise _missing(symbol, "pip-value")
+            raise _missing(symbol, options)
         value = float(f"{terms.lot_size * pip * _dollars(terms.base, terms.quote, bars):.6g}")
     spread = options.spread_points if options.spread_points is not None else _spread(symbol)
     if spread is None:
-        raise _missing(symbol, "spread-points")
+        raise _missing(symbol, options)
     commission = options.commission_per_lot
     if commission is None:
         commission = COMMISSION if terms and terms.lot_size > 1 else 0.0
@@ -103,5 +103,7 @@ def _dollars(base: str, quote: str, bars: Bars) -> float:
     return DOLLARS[quote]
 
 
-def _missing(symbol: str, option: str) -> UsageError:
-    return UsageError(f"{symbol} is not in the shipped table", field=f"--{option}", fix=f"give --{option}")
+def _missing(symbol: str, options: CostOptions) -> UsageError:
+    wanted = [name for name in ("digits", "pip_value", "spread_points") if getattr(options, name) is None]
+    given = ", ".join(f"--{name.replace('_', '-')}" for name in wanted)
+    return UsageError(f"{symbol} is not in the shipped table of contracts", field="costs", fix=f"give {given}")

@@ -49,7 +49,13 @@ def read_history(path: Path, symbol: str, timeframe: str) -> History:
         BarError: naming the file, the bar and the field where it is one; also for too few bars, prices that hardly
             move, and bars of another timeframe.
     """
-    return usable(History(symbol, timeframe, read_bars(path, symbol, timeframe), str(path)))
+    try:
+        bars = read_bars(path, symbol, timeframe)
+    except BarError as error:
+        if "grid" in error.message:
+            _refuse_timeframe(read_bars(path, symbol, "M1"), timeframe, path)
+        raise
+    return usable(History(symbol, timeframe, bars, str(path)))
 
 
 def usable(history: History) -> History:
@@ -67,16 +73,7 @@ def usable(history: History) -> History:
             field="time",
             fix="give a longer history",
         )
-    seconds = TIMEFRAME_SECONDS[history.timeframe]
-    usual = int(np.median(np.diff(bars.time)))
-    if usual != seconds:
-        near = min(TIMEFRAME_SECONDS, key=lambda name: abs(TIMEFRAME_SECONDS[name] - usual))
-        raise BarError(
-            f"the bars are usually {usual} s apart, which is {near}, not {history.timeframe}",
-            file=file,
-            field="time",
-            fix=f"give --timeframe {near}, or bars of {history.timeframe}",
-        )
+    _refuse_timeframe(bars, history.timeframe, file)
     distinct = len(np.unique(bars.close))
     if distinct < MIN_DISTINCT:
         price = f"always {bars.close[0]:g}" if distinct == 1 else f"one of {distinct} prices"
@@ -90,3 +87,18 @@ def usable(history: History) -> History:
             fix="give bars of a market that trades",
         )
     return history
+
+
+def _refuse_timeframe(bars: Bars, timeframe: str, file: object) -> None:
+    """Bars that are usually another timeframe's length apart.
+
+    Raises:
+        BarError: naming both timeframes.
+    """
+    usual = int(np.median(np.diff(bars.time)))
+    if usual == TIMEFRAME_SECONDS[timeframe]:
+        return
+    near = min(TIMEFRAME_SECONDS, key=lambda name: abs(TIMEFRAME_SECONDS[name] - usual))
+    fix = f"give bars of {timeframe}" + (f", or --timeframe {near}" if near != timeframe else "")
+    words = f", which is {near}, not {timeframe}" if near != timeframe else ""
+    raise BarError(f"the bars are usually {usual} s apart{words}", file=file, field="time", fix=fix)
