@@ -57,7 +57,7 @@ def boundaries_of(metadata: Mapping[str, Any], bars: Bars) -> Boundaries:
         begin = info.get("train_start")
         return Boundaries(
             "stated",
-            int(begin) if _is_time(begin) else None,
+            int(begin) if isinstance(begin, int) and _is_time(begin) else None,
             int(info["train_end"]),
             int(info["test_start"]),
             f"trained until {utc(info['train_end'])}, selected until {utc(info['test_start'])}, unseen from there on",
@@ -73,8 +73,8 @@ def boundaries_of(metadata: Mapping[str, Any], bars: Bars) -> Boundaries:
     if isinstance(total, int) and isinstance(trained, int) and 0 < trained < total and len(inside) == total:
         last = int(bars.time[inside[trained - 1]])
         words = (
-            f"trained on the first {trained} of its {total} bars, until {utc(last)}; the bundle has no boundary between "
-            "validation and test, so the rest counts as unseen, though the choice of the model may have seen it"
+            f"trained on the first {trained} of its {total} bars, until {utc(last)}; the bundle has no boundary "
+            "between validation and test, so the rest counts as unseen, though the choice of the model may have seen it"
         )
         return Boundaries("inferred", int(bars.time[inside[0]]), last, int(bars.time[inside[trained]]), words)
     after = end + DAY_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,14 +67,15 @@ class Page:
         pyplot.close(figure)
         data = base64.b64encode(buffer.getvalue()).decode()
         alt = html.escape(caption, quote=True)
-        self._parts.append(
-            f'<figure><img alt="{alt}" src="data:image/png;base64,{data}"><figcaption>{_text(caption)}</figcaption></figure>'
-        )
+        image = f'<img alt="{alt}" src="data:image/png;base64,{data}">'
+        self._parts.append(f"<figure>{image}<figcaption>{_text(caption)}</figcaption></figure>")
 
     def text(self) -> str:
         """The whole document."""
-        head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_text(self._title)}</title>'
-        return f"<!doctype html><html lang=en><head>{head}<style>{_STYLE}</style></head><body>{''.join(self._parts)}</body></html>\n"
+        sizes = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        head = f"{sizes}<title>{_text(self._title)}</title><style>{_STYLE}</style>"
+        body = "".join(self._parts)
+        return f"<!doctype html><html lang=en><head>{head}</head><body>{body}</body></html>\n"
 
     def write(self, path: Path) -> None:
         """Write the page.
@@ -104,6 +106,7 @@ def axes(
     import matplotlib
 
     matplotlib.use("Agg", force=False)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
     from matplotlib import pyplot
 
     figure, found = pyplot.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)

@@ -48,8 +48,8 @@ def ema_skew(subject: Subject) -> Finding:
     severity: Severity = "warning" if differs > 0.02 else "note" if differs > 0 else "ok"
     text = (
         f"The window's first close still weighs {weight:.2%} in the EMA({span}); against an EMA over all of history "
-        f"the feature is off by {gap.mean():.4f} on average and {gap.max():.4f} at most, and {differs:.2%} of the actions "
-        "would be others. It matters only if training used the long EMA."
+        f"the feature is off by {gap.mean():.4f} on average and {gap.max():.4f} at most, and {differs:.2%} of the "
+        "actions would be others. It matters only if training used the long EMA."
     )
     return Finding("EMA_SKEW", severity, text, numbers)
 
@@ -59,8 +59,8 @@ def drift(subject: Subject) -> Finding:
     before, after = subject.part("train"), subject.part("after")
     if before.sum() < LEAST_ROWS or after.sum() < LEAST_ROWS:
         text = "These bars do not hold both a training part and what came after; drift cannot be measured on them."
-        numbers = {"train_rows": int(before.sum()), "later_rows": int(after.sum())}
-        return Finding("DRIFT_UNKNOWN", "note", text, numbers)
+        few = {"train_rows": int(before.sum()), "later_rows": int(after.sum())}
+        return Finding("DRIFT_UNKNOWN", "note", text, few)
     found: dict[str, dict[str, float]] = {}
     for place, name in enumerate(NAMES):
         values = subject.sight.market[:, place].astype(np.float64)
@@ -72,7 +72,7 @@ def drift(subject: Subject) -> Finding:
     largest = max(found, key=lambda name: found[name]["psi"])
     top = found[largest]["psi"]
     severity: Severity = "warning" if top > PSI_WARNING else "note" if top > PSI_NOTE else "ok"
-    numbers = {"features": found, "train_rows": int(before.sum()), "later_rows": int(after.sum())}
+    numbers: dict[str, Any] = {"features": found, "train_rows": int(before.sum()), "later_rows": int(after.sum())}
     text = f"Since training {largest} has moved most (PSI {top:.2f}, KS {found[largest]['ks']:.2f})"
     text += "; the policy sees a market it was not trained on." if top > PSI_WARNING else "."
     return Finding("DRIFT", severity, text, numbers)

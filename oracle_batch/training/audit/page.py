@@ -112,5 +112,5 @@ def _twin(page: Page, subject: Subject) -> None:
     one.set_ylabel("starts that agree, %")
     page.figure(
         figure,
-        f"Twins from {len(found)} start bars against the one that was always there; orange: a warm-up's {WARM_UP} bars.",
+        f"Twins from {len(found)} start bars against the one that was always there; orange: a warm-up of {WARM_UP}.",
     )

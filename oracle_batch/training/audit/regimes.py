@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from oracle_batch.training.audit.findings import Finding, Severity
 from oracle_batch.training.audit.subject import Subject, as_if
+from oracle_batch.training.backtest.lives import Sight
 
 COMPARED_ROWS: Final = 3000
 """Newest rows on which the decodings are compared."""
@@ -60,7 +62,7 @@ def decodings(subject: Subject) -> Finding:
     for other in ("single", "filter", "viterbi"):
         if other == subject.model.decoding:
             continue
-        seen = as_if(subject, other, rows)  # type: ignore[arg-type]
+        seen = as_if(subject, other, rows)
         differs = float(np.mean(seen.hmm_state != own))
         numbers[f"state_differs_from_{other}"] = differs
         numbers[f"action_differs_from_{other}"] = float(np.mean(_actions(subject, seen, rows) != said))
@@ -71,19 +73,17 @@ def decodings(subject: Subject) -> Finding:
         return Finding("DECODING", "ok", text, numbers)
     severity: Severity = "critical" if largest > 0.5 else "warning" if largest > DIFFERS else "note"
     text = (
-        f"`single` decoding sees another state than the filter on {numbers['state_differs_from_filter']:.1%} of the bars "
-        f"and than Viterbi on {numbers['state_differs_from_viterbi']:.1%}; with the filter's states the action would be "
-        f"another on {numbers['action_differs_from_filter']:.1%}. If training decoded whole sequences, live trading "
+        f"`single` decoding sees another state than the filter on {numbers['state_differs_from_filter']:.1%} of the "
+        f"bars and than Viterbi on {numbers['state_differs_from_viterbi']:.1%}; with the filter's states the action "
+        f"would be another on {numbers['action_differs_from_filter']:.1%}. If training decoded whole sequences, live trading "
         "shows the policy regimes that it was not trained on."
     )
     return Finding("DECODING_DIFFERS", severity, text, numbers)
 
 
-def _actions(subject: Subject, seen: object, rows: int) -> np.ndarray[Any, np.dtype[np.intp]]:
+def _actions(subject: Subject, seen: Sight, rows: int) -> np.ndarray[Any, np.dtype[np.intp]]:
     """The actions that the states of ``seen`` would lead to, the twin being where it was."""
-    from dataclasses import replace
-
     states = subject.sight.hmm_state.copy()
-    states[-rows:] = seen.hmm_state  # type: ignore[attr-defined]
+    states[-rows:] = seen.hmm_state
     found: np.ndarray[Any, np.dtype[np.intp]] = subject.logits(replace(subject.sight, hmm_state=states)).argmax(axis=1)
     return found[-rows:]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 from oracle_batch.market.spec_file import SymbolSettings
 from oracle_batch.training.audit import costs, decisions, observations, regimes
 from oracle_batch.training.audit.findings import Audit, Finding, verdict, worst
-from oracle_batch.training.audit.subject import Subject, look
+from oracle_batch.training.audit.subject import Subject
 
 CHECKS: Final[tuple[Callable[[Subject], Finding], ...]] = (
     regimes.degenerate,
@@ -30,13 +29,8 @@ CHECKS: Final[tuple[Callable[[Subject], Finding], ...]] = (
 )
 
 
-def audit(bundle: Path, bars_file: Path, broker: Mapping[str, SymbolSettings]) -> tuple[Audit, Subject]:
-    """Look at a bundle over a history; ``broker`` is the operator's ``config/symbols.json``.
-
-    Raises:
-        BundleError, BarError: there is nothing to look at.
-    """
-    subject = look(bundle, bars_file)
+def audit(subject: Subject, broker: Mapping[str, SymbolSettings]) -> Audit:
+    """Every check; ``broker`` is the operator's ``config/symbols.json``."""
     found = [check(subject) for check in CHECKS]
     found.append(costs.trading_costs(subject, broker))
     bars = subject.bars
@@ -49,4 +43,4 @@ def audit(bundle: Path, bars_file: Path, broker: Mapping[str, SymbolSettings]) -
         severity=worst(found),
         verdict=verdict(found),
         findings=tuple(found),
-    ), subject
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,9 @@ from numpy.typing import NDArray
 
 from oracle_batch.bars import Bars
 from oracle_batch.brain import policy
-from oracle_batch.bundle.compiled import load_model
 from oracle_batch.bundle.model import Decoding, Model
-from oracle_batch.errors import BarError
-from oracle_batch.replay import read_bars
 from oracle_batch.training.backtest.lives import Life, Sight, live, observations, see
-from oracle_batch.training.boundaries import Boundaries, boundaries_of, read_comment
+from oracle_batch.training.boundaries import Boundaries, boundaries_of
 from oracle_batch.types import WINDOW
 
 Float32 = NDArray[np.float32]
@@ -39,7 +35,8 @@ class Subject:
     def logits(self, sight: Sight | None = None) -> Float32:
         """Logits on each row, the twin being where it was: (T, 7). ``sight`` may show the market otherwise."""
         rows = observations(sight or self.sight, self.life)
-        return policy.logits(policy.stack_policies([self.model.policy]), rows[None])[0]
+        found: Float32 = policy.logits(policy.stack_policies([self.model.policy]), rows[None])[0]
+        return found
 
     def part(self, name: str) -> NDArray[np.bool_]:
         """Rows of the ``train`` part, or of those ``after`` it; all False where that is not known."""
@@ -50,18 +47,13 @@ class Subject:
         return (time <= until) & (time >= (since or 0)) if name == "train" else time > until
 
 
-def look(bundle: Path, bars_file: Path) -> Subject:
-    """Load a bundle and let it live through the bars.
+def look(model: Model, metadata: Mapping[str, Any], bars: Bars) -> Subject:
+    """Let a model live through the bars.
 
     Raises:
-        BundleError: the bundle is refused.
-        BarError: the bars are, or are too few.
+        BarError: too few bars.
     """
-    model = load_model(bundle, None)
-    bars = read_bars(bars_file, model.symbol, model.timeframe)
-    if len(bars) < LEAST_BARS:
-        raise BarError(f"{len(bars)} bars, {LEAST_BARS} are needed", file=bars_file, fix="give a longer history")
-    sight, metadata = see(model, bars), read_comment(bundle)
+    sight = see(model, bars)
     return Subject(model, metadata, bars, sight, live(sight), boundaries_of(metadata, bars))
 
 

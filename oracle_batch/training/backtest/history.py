@@ -19,7 +19,7 @@ class History:
 
     def __init__(self, series: Mapping[tuple[str, str], Bars]) -> None:
         self.series = dict(series)
-        self._times = {key: bars.time.tolist() for key, bars in self.series.items()}
+        self._times: dict[tuple[str, str], list[int]] = {key: bars.time.tolist() for key, bars in self.series.items()}
         self._timeframes = {
             symbol: [timeframe for timeframe in TIMEFRAME_SECONDS if (symbol, timeframe) in self.series]
             for symbol, _ in self.series

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +117,7 @@ def account_trades(deals: Iterable[BookedDeal], contracts: Mapping[str, Contract
             )
         )
     rows.sort(key=lambda row: row[0])
-    kinds = (np.int64, np.int64, np.intp, *(np.float64,) * 5, np.intp)
-    columns = zip(*rows, strict=True) if rows else ([] for _ in kinds)
-    return Trades(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
+    kinds: tuple[Any, ...] = (np.int64, np.int64, np.intp, *(np.float64,) * 5, np.intp)
+    columns: Iterable[Any] = zip(*rows, strict=True) if rows else ([] for _ in kinds)
+    arrays: list[Any] = [np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+    return Trades(*arrays)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from datetime import UTC, datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -14,7 +16,8 @@ from oracle_batch.training.backtest.ledger import Trades
 
 Float64 = NDArray[np.float64]
 DAY_S: Final = 86400
-DAY_END_S: Final = 21 * 3600
+DAY_ZONE: Final = "America/New_York"
+DAY_END_S: Final = 17 * 3600
 YEAR_S: Final = 365.25 * DAY_S
 DAYS_A_YEAR: Final = 252
 
@@ -48,14 +51,24 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def day_of(time: NDArray[np.generic]) -> NDArray[np.int64]:
-    """The trading day of each instant: days since 1970 that end at 21:00 UTC, so that Sunday evening is Monday."""
-    return (np.asarray(time, np.int64) + DAY_S - DAY_END_S) // DAY_S
+    """The trading day of each instant: days since 1970 that end at 17:00 New York, so that Sunday evening is Monday.
+
+    >>> day_of(np.array([1_704_664_799, 1_704_664_800])).tolist()  # Sunday 2024-01-07 21:59:59Z and 22:00Z
+    [19729, 19730]
+    """
+    seconds = np.asarray(time, np.int64)
+    days, which = np.unique(seconds // DAY_S, return_inverse=True)
+    zone = ZoneInfo(DAY_ZONE)
+    noons = (datetime.fromtimestamp(int(day) * DAY_S + DAY_S // 2, UTC).astimezone(zone) for day in days)
+    offsets = np.array([noon.utcoffset().total_seconds() for noon in noons], np.int64)  # type: ignore[union-attr]
+    found: NDArray[np.int64] = (seconds + (offsets[which] if len(days) else 0) + DAY_S - DAY_END_S) // DAY_S
+    return found
 
 
 def daily(time: NDArray[np.generic], equity: Float64) -> tuple[NDArray[np.int64], Float64]:
     """The last equity of each trading day that has one: days and values.
 
-    >>> daily(np.array([0, 75599, 75600]), np.array([1.0, 2.0, 3.0]))
+    >>> daily(np.array([0, 79199, 79200]), np.array([1.0, 2.0, 3.0]))
     (array([0, 1]), array([2., 3.]))
     """
     day = day_of(time)

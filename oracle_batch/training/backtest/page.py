@@ -9,6 +9,7 @@ import numpy as np
 from oracle_batch.bars import utc
 from oracle_batch.training.backtest.metrics import Metrics
 from oracle_batch.training.backtest.run import Backtest, Report
+from oracle_batch.training.backtest.walk_forward import WalkForward
 from oracle_batch.training.pages import (
     BLUE,
     COLOURS,
@@ -45,7 +46,7 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-def page_of(found: Backtest) -> Page:
+def page_of(found: Backtest, refitted: WalkForward | None = None) -> Page:
     """Verdict, numbers, doubts, and the pictures behind them."""
     report = found.report
     page = Page(f"Backtest of {report.model}", f"{report.verdict[:1].upper()}{report.verdict[1:]}.")
@@ -63,7 +64,30 @@ def page_of(found: Backtest) -> Page:
     _curve(page, found)
     _honesty(page, report)
     _trades(page, found)
+    if refitted is not None:
+        _refits(page, refitted)
     return page
+
+
+def _refits(page: Page, refitted: WalkForward) -> None:
+    page.heading("Walk-forward: fitted anew, judged on what came next")
+    rows = [
+        (
+            utc(fold.start),
+            utc(fold.end),
+            fold.fitted_on,
+            number(fold.net),
+            number(fold.metrics.sharpe),
+            percent(fold.metrics.max_drawdown, 2),
+            fold.metrics.trades,
+        )
+        for fold in refitted.folds
+    ]
+    page.table(("from", "to", "bars known", "net", "Sharpe", "drawdown", "trades"), rows)
+    page.paragraph(
+        f"{percent(refitted.total_return, 2)} over all folds, {percent(refitted.winning, 0)} of them won; each policy "
+        f"was trained for {refitted.steps:,} steps."
+    )
 
 
 def _results(page: Page, report: Report) -> None:
@@ -158,7 +182,8 @@ def _trades(page: Page, found: Backtest) -> None:
     figure, (left, middle, right) = axes(9.5, 2.6, columns=3)
     states = sorted(set(trades.hmm_state.tolist()))
     nets = [float(trades.net[trades.hmm_state == state].sum()) for state in states]
-    left.bar([str(state) for state in states], nets, color=[COLOURS[state % len(COLOURS)] for state in states])
+    left.set_xticks(states)
+    left.bar(states, nets, color=[COLOURS[state % len(COLOURS)] for state in states])
     left.set_title("net result by regime", fontsize=9, loc="left")
     hours = trades.opened // 3600 % 24
     nets = [float(trades.net[hours == hour].sum()) for hour in range(24)]

@@ -53,7 +53,7 @@ class Task:
     setup: Setup | None = None
     rates: Mapping[tuple[str, str], Bars] = field(default_factory=dict)
     spread_profile: spreads.Profile | None = None
-    trials: Trials = Trials()
+    trials: Trials = field(default_factory=Trials)
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):

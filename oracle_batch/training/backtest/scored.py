@@ -144,7 +144,8 @@ def _range(returns: Float64, statistic: object) -> Range:
 def _drawdowns(rows: Float64) -> Float64:
     equity = np.cumprod(1 + np.atleast_2d(rows), axis=-1)
     equity = np.concatenate([np.ones((len(equity), 1)), equity], axis=-1)
-    return (equity / np.maximum.accumulate(equity, axis=-1) - 1).min(axis=-1)
+    found: Float64 = (equity / np.maximum.accumulate(equity, axis=-1) - 1).min(axis=-1)
+    return found
 
 
 def compared(life: Life, sight: Sight, rows: slice) -> dict[str, Baseline]:
