@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from oracle_batch.cli import brain, demo, guard, journal, operator, resident, status, tick, train
+from oracle_batch.cli import backtest, brain, demo, guard, journal, operator, resident, status, tick, train
 from oracle_batch.cli.models import models_app
 from oracle_batch.cli.risk import risk_app
 
@@ -20,6 +20,7 @@ def commands(app: typer.Typer) -> None:
     app.command("run")(resident.run)
     app.command("demo")(demo.demo)
     app.command("replay")(brain.replay)
+    app.command("backtest")(backtest.backtest)
     app.command("train")(train.train)
     app.add_typer(models_app, name="models")
     app.command("pause")(operator.pause)
