@@ -75,8 +75,8 @@ def decodings(subject: Subject) -> Finding:
     text = (
         f"`single` decoding sees another state than the filter on {numbers['state_differs_from_filter']:.1%} of the "
         f"bars and than Viterbi on {numbers['state_differs_from_viterbi']:.1%}; with the filter's states the action "
-        f"would be another on {numbers['action_differs_from_filter']:.1%}. If training decoded whole sequences, live trading "
-        "shows the policy regimes that it was not trained on."
+        f"would be another on {numbers['action_differs_from_filter']:.1%}. If training decoded whole sequences, "
+        "live trading shows the policy regimes that it was not trained on."
     )
     return Finding("DECODING_DIFFERS", severity, text, numbers)
 

@@ -36,7 +36,7 @@ def block_length(count: int) -> int:
     >>> block_length(30), block_length(1000)
     (5, 10)
     """
-    return max(5, round(float(count) ** (1 / 3)))
+    return max(5, round(math.cbrt(count)))
 
 
 def block_draws(
