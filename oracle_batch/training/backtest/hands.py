@@ -170,6 +170,10 @@ class Hands:
             self._broker.problems,
         )
 
+    def looks(self) -> list[tuple[float, bool]]:
+        """Every look there is, made or not: its instant, and whether it is a tick."""
+        return list(zip(self._looks.tolist(), self._is_tick.tolist(), strict=True))
+
     def contracts(self) -> dict[str, Contract]:
         """The contracts of the models' symbols that are known."""
         symbols = {model.broker_symbol for model in self._models.values()}
