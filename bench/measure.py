@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import cold, fleet, plan
+from bench import cold, fleet, plan, training
 from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.brain.decide import SERIES, Brain, Decision, Windows, replay
 from oracle_batch.brain.twin import FLAT
@@ -46,6 +46,11 @@ class Sizes:
     cold_ticks: int = 15
     plans: int = 500
     cold_guards: int = 9
+    training_bars: int = 4000
+    training_rounds: int = 3
+    fleet_bars: int = 8000
+    fleet_tasks: int = 8
+    fleet_rounds: int = 2
 
 
 def say(text: str) -> None:
@@ -210,6 +215,8 @@ def measure(home: Path, sizes: Sizes) -> Numbers:
         ("decisions", lambda: measure_decisions(models, sizes)),
         ("replay", lambda: measure_replay(models[0], sizes)),
         ("the reference: pandas, hmmlearn, SB3", lambda: measure_reference(bundles, models, sizes)),
+        ("training", lambda: training.measure_training(sizes.training_bars, sizes.training_rounds)),
+        ("two workers", lambda: training.measure_fleet(sizes.fleet_bars, sizes.fleet_tasks, sizes.fleet_rounds)),
     ]
     for title, step in steps:
         say(title)

@@ -27,6 +27,11 @@ TINY = measure.Sizes(
     cold_ticks=1,
     cold_guards=1,
     plans=2,
+    training_bars=500,
+    training_rounds=1,
+    fleet_bars=400,
+    fleet_tasks=3,
+    fleet_rounds=1,
 )
 NUMBERS = (
     "decide_ms_20",
@@ -42,13 +47,18 @@ NUMBERS = (
     "plan_ms_20",
     "guard_cpu_s",
     "guard_peak_rss_mb",
+    "env_steps_per_s",
+    "reference_env_steps_per_s",
+    "train_steps_per_s",
+    "reference_train_steps_per_s",
+    "fleet_speedup_2_workers",
 )
 
 
 @pytest.fixture(autouse=True)
 def _training_libraries() -> None:
     """The reference and the derived bundles need them."""
-    for name in ("torch", "stable_baselines3", "hmmlearn", "pandas"):
+    for name in ("torch", "stable_baselines3", "hmmlearn", "pandas", "distributed"):
         pytest.importorskip(name)
 
 

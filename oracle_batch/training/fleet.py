@@ -83,14 +83,14 @@ class Fleet:
         from distributed import as_completed
 
         futures = {
-            self._client.submit(_attempt, work, name, task, pure=False, key=f"{name}-{number}-{id(tasks)}"): name
-            for number, (name, task) in enumerate(tasks.items())
+            self._client.submit(_attempt, work, name, task, pure=False): name  # pure: a key is an answer for ever
+            for name, task in tasks.items()
         }
         try:
             for future in as_completed(list(futures)):
                 yield futures[future], _answer_of(future, futures[future])
         finally:
-            self._client.cancel(list(futures))
+            self._client.cancel([future for future in futures if not future.done()])
 
 
 def _attempt(work: Callable[[Task], Answer], name: str, task: Task) -> Answer | OracleBatchError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oracle_batch.bars import empty
 from oracle_batch.brokers import make_broker
 from oracle_batch.clock import Clock
 from oracle_batch.config import Settings
@@ -16,7 +17,7 @@ SLACK_S = 10 * 86400
 async def fetch(
     workspace: Workspace, settings: Settings, clock: Clock, symbol: str, broker_symbol: str, timeframe: str, count: int
 ) -> History:
-    """The last ``count`` closed bars that the first account's feed has, or all there are.
+    """The last ``count`` closed bars of the first account's feed, or all there are; asks further and further back.
 
     Raises:
         BarError: the feed has none, or nothing can be learnt from them.
@@ -25,10 +26,14 @@ async def fetch(
     account = settings.accounts[0]
     broker = make_broker(account, workspace, {}, clock, dry_run=True)
     now = int(clock.now())
-    reach = count * TIMEFRAME_SECONDS[timeframe] * 3 // 2 + SLACK_S
+    span = count * TIMEFRAME_SECONDS[timeframe] * 3 // 2 + SLACK_S
+    bars = empty()
     await broker.connect()
     try:
-        bars = await broker.bars(broker_symbol, timeframe, max(now - reach, 0), now)
+        for reach in (span, 4 * span, now):
+            bars = await broker.bars(broker_symbol, timeframe, max(now - reach, 0), now)
+            if len(bars) >= count or reach >= now:
+                break
     finally:
         await broker.close()
     if not len(bars):

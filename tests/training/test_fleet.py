@@ -68,6 +68,12 @@ def test_a_cluster_gives_the_same_answers_in_the_tasks_order(two: Fleet) -> None
     assert two.is_cluster
 
 
+def test_the_same_names_may_come_again_with_other_tasks(two: Fleet) -> None:
+    for shift in range(6):
+        tasks = {name: (seed + shift, "") for name, (seed, _) in TASKS.items()}
+        assert two.fan_out(work, tasks, Counter(), "work") == Fleet().fan_out(work, tasks, Counter(), "work")
+
+
 @pytest.mark.parametrize("where", ["here", "cluster"])
 def test_one_failure_stops_nobody_and_keeps_its_words(where: str, two: Fleet, caplog: pytest.LogCaptureFixture) -> None:
     crew = two if where == "cluster" else Fleet()
