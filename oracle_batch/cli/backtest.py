@@ -68,7 +68,7 @@ def backtest(
     if out is not None:
         _write(out, reports)
     if as_json:
-        print_document(reports)
+        print_document({name: answer.document() for name, answer in reports.items()})
     else:
         _print(reports)
     for name, error in failed.items():

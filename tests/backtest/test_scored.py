@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import empyrical
 import numpy as np
 import pytest
 
-from oracle_batch.bars import Bars
 from oracle_batch.training.backtest.ledger import Trades, twin_trades
 from oracle_batch.training.backtest.lives import live, see
 from oracle_batch.training.backtest.metrics import daily, drawdown, measure, returns_of

@@ -87,7 +87,7 @@ def walk_forward(task: Task, folds: int, steps: int) -> WalkForward:
         policy = PolicyFit(prepared.ground, parameters, parameters.seed).run(silent, lambda _: None)
         refitted = replace(prepared.ground.model, policy=policy.actor)
         sight = see(refitted, bars[begin - WINDOW + 1 : end])
-        life = rebased(live(sight), slice(1, None))
+        life = rebased(live(sight), slice(None))
         net = float(life.equity[-1])
         found.append(Fold(int(life.time[0]), int(life.time[-1]), begin, metrics_of(life, task.balance), net))
     return WalkForward(
