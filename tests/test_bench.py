@@ -32,6 +32,8 @@ TINY = measure.Sizes(
     fleet_bars=400,
     fleet_tasks=3,
     fleet_rounds=1,
+    backtests=1,
+    traded_bars=40,
 )
 NUMBERS = (
     "decide_ms_20",
@@ -47,6 +49,8 @@ NUMBERS = (
     "plan_ms_20",
     "guard_cpu_s",
     "guard_peak_rss_mb",
+    "backtest_bars_per_s_20",
+    "backtest_full_bars_per_s_20",
     "env_steps_per_s",
     "reference_env_steps_per_s",
     "train_steps_per_s",
