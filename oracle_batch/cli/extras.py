@@ -7,7 +7,7 @@ from typing import Final
 
 from oracle_batch.errors import UsageError
 
-TRAINING: Final = ("torch", "stable_baselines3", "gymnasium", "hmmlearn", "pandas", "matplotlib", "empyrical")
+TRAINING: Final = ("torch", "stable_baselines3", "gymnasium", "hmmlearn", "pandas", "matplotlib", "optuna", "empyrical")
 
 
 def needs_training() -> None:

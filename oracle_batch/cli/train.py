@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from oracle_batch.cli.extras import needs_training
 from oracle_batch.cli.session import Session, clock_of, complain, print_json
 from oracle_batch.errors import OracleBatchError, UsageError
 from oracle_batch.types import TIMEFRAME_SECONDS
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from oracle_batch.training.desk import Order
     from oracle_batch.training.parameters import TrainingParameters
     from oracle_batch.training.trainer import Trained
-
-NEEDS: Final = ("torch", "stable_baselines3", "gymnasium", "hmmlearn", "matplotlib", "optuna", "empyrical")
 
 
 def train(
@@ -63,7 +61,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Train a regime model and a policy on bars, choose on validation, test once, write bundle and report."""
-    _refuse_missing_libraries()
+    needs_training()
     _check_line(symbol, timeframe, bars, everything, from_broker)
     from oracle_batch.cli.progress import Progress
     from oracle_batch.training.costs import CostOptions
@@ -88,12 +86,6 @@ def train(
     with fleet(cluster, workers) as crew:
         trained = train_one(history, order, Progress, crew)
     _report({f"{symbol}_{timeframe}": trained}, order, as_json)
-
-
-def _refuse_missing_libraries() -> None:
-    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"needs {', '.join(missing)}", field="train", fix="pip install 'oracle-batch[train]'")
 
 
 def _check_line(

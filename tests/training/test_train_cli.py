@@ -86,9 +86,13 @@ def test_the_workspaces_broker_is_asked_for_bars(
     with zipfile.ZipFile(out / "EURUSD_M15.zip") as archive:
         info = json.loads(archive.comment)["data_info"]
     assert (info["source"], info["total_bars"]) == ("paper feed", 2680)
-    code, _, log = train(capsys, "--home", tmp_path, "GBPUSD", "--timeframe", "M15", "--from-broker", "--out", out)
+    ask = ["--timeframe", "M15", "--from-broker", "--out", out]
+    code, _, log = train(capsys, "--home", tmp_path, "GBPUSD", *ask)
     assert code == 65
-    assert "the paper feed has no M15 bars of GBPUSD" in log
+    assert "no bars of GBPUSD M15" in log
+    code, _, log = train(capsys, "--home", tmp_path, "EURUSD", *ask, "--now", "2020-01-01T00:00:00Z")
+    assert code == 65
+    assert "paper: --from-broker: the paper feed has no M15 bars of EURUSD (check the symbol" in log
 
 
 def test_all_trains_every_history_and_one_failure_is_only_its_own(
@@ -127,10 +131,10 @@ def test_a_mistaken_line_is_told(
 
 
 def test_missing_libraries_are_named_with_the_extra(monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("oracle_batch.cli.train.NEEDS", ("torch", "no_such_library"))
+    monkeypatch.setattr("oracle_batch.cli.extras.TRAINING", ("torch", "no_such_library"))
     code, _, log = train(capsys, "EURUSD")
     assert code == 64
-    assert "train: needs no_such_library (pip install 'oracle-batch[train]')" in log
+    assert "needs no_such_library (pip install 'oracle-batch[train]')" in log
 
 
 def test_ctrl_c_saves_and_resume_goes_on(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
