@@ -71,7 +71,7 @@ class PpoParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gamma: _Factor = 0.99
     gae_lambda: _Factor = 0.95
     clip_range: Annotated[float, Meta(gt=0, le=1)] = 0.2
-    entropy: Annotated[float, Meta(ge=0)] = 0.01
+    entropy: Annotated[float, Meta(ge=0)] = 0.05
     value_weight: Annotated[float, Meta(ge=0)] = 0.5
     max_grad_norm: Annotated[float, Meta(gt=0)] = 0.5
     net: tuple[_Count, ...] = (64, 64)
