@@ -65,6 +65,7 @@ def backtest(
     answers = _answers(bundles, place, wish, walk_forward, steps, cluster, workers)
     failed = {name: one for name, one in answers.items() if isinstance(one, OracleBatchError)}
     reports = _as_a_family({name: one for name, one in answers.items() if not isinstance(one, OracleBatchError)})
+    _remember(place, reports)
     if out is not None:
         _write(out, reports)
     if as_json:
@@ -135,6 +136,15 @@ def _as_a_family(answers: Mapping[str, Any]) -> dict[str, Any]:
     from oracle_batch.training.backtest.work import as_a_family
 
     return as_a_family(answers) if len(answers) > 1 else dict(answers)
+
+
+def _remember(place: Place, answers: Mapping[str, Any]) -> None:
+    from oracle_batch.clock import SystemClock
+    from oracle_batch.training.backtest.materials import remember
+
+    now = SystemClock().now()
+    for answer in answers.values():
+        remember(place, answer.report, now)
 
 
 def _write(out: Path, answers: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from oracle_batch.cli import extras
+from oracle_batch.cli import confirm, extras
 from tests.backtest import samples
 from tests.cli.conftest import Cli
 from tests.tick.lab import write_bars
@@ -160,3 +160,45 @@ def test_without_the_extra_the_command_says_what_to_install(
     monkeypatch.setattr(extras, "TRAINING", ("json", "no_such_library"))
     ran = empty("backtest", samples.bundle("EURUSD_M15"), "--bars", bars)
     assert (ran.code, "needs no_such_library" in ran.err) == (64, True)
+
+
+def test_without_evidence_of_an_edge_a_live_account_wants_force(
+    fresh: Cli, bars: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fresh("backtest", "--all", "--bars", bars).code == 0
+    said = (fresh.home / "state" / "verdicts" / "EURUSD_M15.jsonl").read_text()
+    assert json.loads(said)["edge"] is False
+    assert fresh("disable", "EURUSD").code == 0
+    assert fresh("enable", "EURUSD").code == 0
+    monkeypatch.setattr(confirm, "is_live", lambda _: True)
+    assert fresh("disable", "EURUSD").code == 0
+    refused = fresh("enable", "EURUSD", "--yes")
+    assert (refused.code, "no evidence of an edge" in refused.err, "--force" in refused.err) == (64, True, True)
+    assert fresh("enable", "EURUSD", "--yes", "--force").code == 0
+
+
+def test_a_bundle_that_was_never_judged_is_not_held_back(fresh: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confirm, "is_live", lambda _: True)
+    assert fresh("enable", "EURUSD", "--yes").code == 0
+
+
+def test_a_bundle_of_elsewhere_leaves_no_verdict_here(empty: Cli, bars: Path) -> None:
+    assert empty("backtest", samples.bundle("EURUSD_M15"), "--bars", bars).code == 0
+    assert list(empty.home.iterdir()) == []
+
+
+def test_other_bundles_of_a_model_count_as_trials(fresh: Cli, bars: Path) -> None:
+    before = fresh("backtest", "--all", "--bars", bars, "--json").json["EURUSD_M15"]["honesty"]["trials"]
+    record = fresh.home / "state" / "verdicts" / "EURUSD_M15.jsonl"
+    other = json.loads(record.read_text()) | {"bundle_sha256": "0" * 64}
+    record.write_text(record.read_text() + json.dumps(other) + "\n")
+    again = fresh("backtest", "--all", "--bars", bars, "--json").json["EURUSD_M15"]["honesty"]["trials"]
+    assert (before, again) == (1, 2)
+
+
+def test_a_damaged_record_of_verdicts_is_told(fresh: Cli, bars: Path) -> None:
+    record = fresh.home / "state" / "verdicts" / "EURUSD_M15.jsonl"
+    record.parent.mkdir(parents=True)
+    record.write_text("not json\n")
+    ran = fresh("backtest", "--all", "--bars", bars)
+    assert (ran.code, "is no verdict" in ran.err) == (65, True)

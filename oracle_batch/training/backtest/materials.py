@@ -18,10 +18,12 @@ from oracle_batch.errors import BarError, ConfigError, UsageError
 from oracle_batch.market import spec_file
 from oracle_batch.market.spec_table import shipped
 from oracle_batch.replay import read_bars
+from oracle_batch.store import verdicts
+from oracle_batch.store.verdicts import Verdict
 from oracle_batch.store.workspace import Workspace
 from oracle_batch.training.backtest.hands import Setup
 from oracle_batch.training.backtest.portfolio import PortfolioTask
-from oracle_batch.training.backtest.run import Task
+from oracle_batch.training.backtest.run import Report, Task
 from oracle_batch.training.backtest.spreads import read_profile
 from oracle_batch.training.boundaries import read_comment
 from oracle_batch.training.honesty.trials import trials_beside
@@ -133,6 +135,8 @@ def task_of(bundle: Path, place: Place, wish: Wish) -> Task:
         if not wish.full:
             raise UsageError("spreads are the market's: they need --full", field="--spreads")
         profile = read_profile(wish.spreads, model.broker_symbol, model.costs.point)
+    before = {one.bundle_sha256 for one in verdicts.read(place.workspace, model.model_id)}
+    others = before - {model.sha256}
     return Task(
         model,
         read_comment(bundle),
@@ -142,8 +146,24 @@ def task_of(bundle: Path, place: Place, wish: Wish) -> Task:
         setup_of([model], place, wish) if wish.full else None,
         rates_for(wish.bars, model) if wish.full else {},
         profile,
+        len(others),
         trials_beside(bundle, model.model_id),
     )
+
+
+def remember(place: Place, report: Report, now: float) -> None:
+    """Put a verdict on record, where the workspace trades this very bundle and the model has unseen bars.
+
+    Raises:
+        StateError: the record cannot be written.
+    """
+    bundle = place.workspace.bundle_path(report.model)
+    if report.headline is None or not bundle.is_file() or load_model(bundle, None).sha256 != report.sha256:
+        return
+    said = Verdict(
+        now, report.model, report.sha256, not report.doubts, report.verdict, report.unseen_from, report.last_bar
+    )
+    verdicts.record(place.workspace, said)
 
 
 def portfolio_task(bundles: Sequence[Path], place: Place, wish: Wish, target_pct: float, horizon: int) -> PortfolioTask:

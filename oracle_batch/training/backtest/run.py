@@ -42,7 +42,8 @@ AN_EDGE = "the unseen bars show an edge that chance, costs and selection do not 
 class Task:
     """A bundle over bars. With ``setup`` the hands trade, too; ``rates`` are bars of other symbols that tell rates.
 
-    ``balance`` is the account's at the start, in its currency; ``bars_from`` names the bars to people.
+    ``balance`` is the account's at the start, in its currency; ``bars_from`` names the bars to people. ``rivals`` are
+    other bundles of this model that were judged before.
     """
 
     model: Model
@@ -53,6 +54,7 @@ class Task:
     setup: Setup | None = None
     rates: Mapping[tuple[str, str], Bars] = field(default_factory=dict)
     spread_profile: spreads.Profile | None = None
+    rivals: int = 0
     trials: Trials = field(default_factory=Trials)
 
 
@@ -135,7 +137,7 @@ def backtest(task: Task) -> Backtest:
         trials = task.trials
         honesty = honesty_of(
             daily_returns(unseen, task.balance),
-            trials=max(1, trials.count, _stated_trials(task.metadata)),
+            trials=max(1, trials.count, _stated_trials(task.metadata)) + task.rivals,
             trials_known=bool(trials.count or _stated_trials(task.metadata)),
             trial_sharpes=trials.sharpes,
             overfitting=trials.overfitting,
