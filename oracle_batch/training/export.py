@@ -102,8 +102,17 @@ def identity(prepared: Prepared, policy: FittedPolicy, generated_at: str) -> dic
             "total_timesteps": ppo["total_steps"],
             "trained_timesteps": policy.evaluations[-1].steps,
             "selected_timesteps": policy.best.steps,
+            "stopped_early": policy.stopped_early,
         },
-        "hmm_config": {**hmm, **periods["hmm_config"]},
+        "hmm_config": {
+            **hmm,
+            **periods["hmm_config"],
+            "fit": {
+                "log_likelihood": prepared.regimes.log_likelihood,
+                "iterations": prepared.regimes.iterations,
+                "converged": prepared.regimes.converged,
+            },
+        },
         "rl_config": {
             **ppo,
             **periods["rl_config"],

@@ -158,7 +158,8 @@ def finish(job: Job, prepared: Prepared, policies: Sequence[FittedPolicy], searc
         },
     }
     bundle = bundle_bytes(prepared, chosen, told, job.generated_at)
-    page = report.page(prepared, policies, chosen, results, told)
+    words = told | {"parameters": msgspec.to_builtins(prepared.parameters)}
+    page = report.page(prepared, policies, chosen, results, words)
     return Trained(prepared.model_id, identity, bundle, page, trials, told)
 
 

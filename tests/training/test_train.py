@@ -194,8 +194,8 @@ def test_the_validation_part_does_not_touch_the_regime_model(made: Path, tmp_pat
 def test_the_report_is_one_page_with_its_plots(made: Path) -> None:
     page = (made / "EURUSD_M15.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 5
-    for words in ("equity and drawdown", "price by regime", "trades by regime and hour", "state occupancy"):
-        assert f'alt="{words}"' in page
+    for words in ("equity and drawdown", "price by regime", "trades by regime and by UTC hour", "bars in each regime"):
+        assert words in page
     assert "http://" not in page
     assert "https://" not in page
     assert "no evidence of an edge" in page or "more than luck" in page
