@@ -60,10 +60,15 @@ def traded(
     specs: dict[str, Contract] | None = None,
     every_look: bool = False,
     market: Market | None = None,
+    finer: dict[str, Bars] | None = None,
 ) -> tuple[Hands, Trading]:
     lives = [live(see(samples.model(name), one)) for name, one in bars.items()]
     models = [life.model for life in lives]
-    history = History({(one.broker_symbol, one.timeframe): bars[one.model_id] for one in models})
+    series = {(one.broker_symbol, one.timeframe): bars[one.model_id] for one in models}
+    for name, one in (finer or {}).items():
+        symbol, _, timeframe = name.partition("_")
+        series[symbol, timeframe] = one
+    history = History(series)
     setup = Setup(
         account or AccountSettings(),
         TickSettings(),
@@ -81,6 +86,7 @@ def lived_through(
     symbols: dict[str, dict[str, Any]],
     looks: Sequence[tuple[float, bool]],
     account: AccountSettings,
+    finer: dict[str, Bars] | None = None,
 ) -> Any:
     """The paper account's book after real ticks (True) and guards at these instants."""
     workspace = Workspace(folder)
@@ -88,6 +94,8 @@ def lived_through(
     (folder / "data").mkdir()
     for name, one in bars.items():
         shutil.copyfile(samples.bundle(name), workspace.bundle_path(name))
+        write_bars(folder / "data" / f"{name}.parquet", one)
+    for name, one in (finer or {}).items():
         write_bars(folder / "data" / f"{name}.parquet", one)
     workspace.executor_symbols.write_text(json.dumps(symbols))
     settings, clock = Settings(accounts=(account,)), FrozenClock(looks[0][0] - 60)
@@ -143,6 +151,33 @@ def test_history_is_tick_by_tick_execution_to_the_cent(variant: str, tmp_path: P
     assert list(trading.deals) == list(book.deals)
     assert len(trading.deals) > 10
     assert trading.balance[-1] == to_money(book.balance, book.money_digits)
+
+
+def thirds(bars: Bars) -> Bars:
+    """Three bars of five minutes for each of fifteen: to one end of its range, to the other, to its close."""
+    down = bars.close >= bars.open
+    first, second = np.where(down, bars.low, bars.high), np.where(down, bars.high, bars.low)
+    opens = np.stack([bars.open, first, second], axis=1).ravel()
+    closes = np.stack([first, second, bars.close], axis=1).ravel()
+    times = (bars.time[:, None] + np.array([0, 300, 600])).ravel()
+    volume = np.repeat(bars.volume / 3, 3)
+    return Bars(times, opens, np.maximum(opens, closes), np.minimum(opens, closes), closes, volume)
+
+
+@pytest.mark.parametrize("trailing", [0, 1.0])
+def test_finer_bars_move_stops_between_the_models_own(trailing: float, tmp_path: Path) -> None:
+    entry = {"sl_usd": 3.0, "tp_usd": 6.0, "trailing_usd": trailing}
+    bars = cut(("EURUSD_M15",), 60)
+    finer = {"EURUSD_M5": thirds(bars["EURUSD_M15"])}
+    symbols = {"EURUSD": QUIET | entry}
+    hands, trading = traded(bars, symbols, finer=finer)
+    every = traded(bars, symbols, finer=finer, every_look=True)[1]
+    book = lived_through(tmp_path, bars, symbols, hands.looks(), AccountSettings(), finer)
+    assert list(trading.deals) == list(every.deals) == list(book.deals)
+    assert len(trading.deals) > 10
+    assert len(hands.looks()) > 3 * 60
+    if trailing:
+        assert trading.deals != traded(bars, symbols)[1].deals
 
 
 def test_a_guard_every_minute_sees_no_more(tmp_path: Path) -> None:

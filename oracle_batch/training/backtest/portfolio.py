@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace as with_
 from numpy.typing import NDArray
 
 from oracle_batch.bars import Bars, utc
@@ -48,7 +49,8 @@ class PortfolioTask:
 class Odds(msgspec.Struct, frozen=True, kw_only=True):
     """Shares of the draws: passed, broke the daily or the maximum limit, neither within the horizon.
 
-    Each draw is a sequence of whole days of the backtest in blocks; a day brings its change and its lowest equity.
+    Each draw is a sequence of whole days, in blocks, of the same account without any loss limit; a day brings its change
+    and its lowest equity. Our own stops before a limit are not counted on.
     """
 
     passed: float
@@ -100,7 +102,9 @@ def portfolio(task: PortfolioTask) -> tuple[Portfolio, Trading]:
     balance = task.setup.account.paper.balance
     time, equity = on_trading_days(trading, *cut)
     rules = limit_rules(task.setup.account.risk, task.setup.home)
-    change, low = _days(time, equity, balance)
+    _, low = _days(time, equity, balance)
+    _, free = play(_without_limits(task.setup), cut, task.bars, task.rates, first, None, 1.0)
+    drawn = _days(*on_trading_days(free, *cut), balance)
     return Portfolio(
         models=tuple(lives),
         rules=rules.name,
@@ -115,8 +119,14 @@ def portfolio(task: PortfolioTask) -> tuple[Portfolio, Trading]:
         worst_day=float(low.min()) / balance if len(low) else 0.0,
         target_pct=task.target_pct,
         horizon=task.horizon,
-        odds=odds(change, low, rules, balance, task.target_pct, task.horizon) if len(change) >= LEAST_DAYS else None,
+        odds=odds(*drawn, rules, balance, task.target_pct, task.horizon) if len(drawn[0]) >= LEAST_DAYS else None,
     ), trading
+
+
+def _without_limits(setup: Setup) -> Setup:
+    """The same account with no loss limit and no target, so that no day is missing because an earlier one was bad."""
+    risk = with_(setup.account.risk, preset="none", max_daily_loss_pct=0.0, max_drawdown_pct=0.0, profit_target_pct=0.0)
+    return replace(setup, account=with_(setup.account, risk=risk))
 
 
 def _begin(task: PortfolioTask, lives: Mapping[str, Life]) -> tuple[int, bool]:
