@@ -49,8 +49,8 @@ class PortfolioTask:
 class Odds(msgspec.Struct, frozen=True, kw_only=True):
     """Shares of the draws: passed, broke the daily or the maximum limit, neither within the horizon.
 
-    Each draw is a sequence of whole days, in blocks, of the same account without any loss limit; a day brings its change
-    and its lowest equity. Our own stops before a limit are not counted on.
+    Each draw is a sequence of whole days, in blocks, of the same account without any loss limit; a day brings its
+    change and its lowest equity. Our own stops before a limit are not counted on.
     """
 
     passed: float
