@@ -20,6 +20,8 @@ second."""
 FREE: Final = 0.005
 """A round turn that costs less than this share of a mean bar is no cost at all."""
 COSTLY: Final = 1.0
+SHORT_TRAINING: Final = 200_000
+"""Steps below which a policy can hardly have settled, unless a rule on validation stopped it."""
 
 
 def contract(subject: Subject) -> Finding:
@@ -140,10 +142,8 @@ def provenance(subject: Subject) -> Finding:
     text = subject.boundaries.words[:1].upper() + subject.boundaries.words[1:] + "."
     if missing:
         text += f" Not in the bundle: {', '.join(missing)}."
-    if isinstance(steps, int | float) and steps < SHORT_TRAINING:
+    stopped_by_rule = "selection" in subject.metadata
+    if isinstance(steps, int | float) and steps < SHORT_TRAINING and not stopped_by_rule:
         severity = "warning"
         text += f" It was trained for {steps:,} steps; the original's default is 2,000,000."
     return Finding("PROVENANCE", severity, text, numbers)
-
-
-SHORT_TRAINING: Final = 500_000

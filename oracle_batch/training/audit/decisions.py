@@ -40,7 +40,7 @@ def actions(subject: Subject) -> Finding:
     severity: Severity = "ok"
     text = f"Long on {longs:.0%} of the bars, short on {shorts:.0%}, flat on {shares[0]:.0%}."
     if unused:
-        severity = "warning"
+        severity = "note"
         text += f" Never used: {', '.join(unused)}."
     if shares.max() > 0.9:
         severity = "warning"

@@ -20,6 +20,8 @@ REGIME_NAMES: Final = ("momentum", "consistency", "regime_range_position")
 BINS: Final = 10
 PSI_NOTE, PSI_WARNING = 0.1, 0.25
 """The usual reading of the population stability index: below the first little has moved, above the second much has."""
+PSI_OTHER: Final = 1.0
+"""Beyond this one feature alone is another market; volatility by itself passes 0.25 from season to season."""
 LEAST_ROWS: Final = 200
 WEEK_OPEN: Final = range(20, 24)
 """UTC hours at which the FX week opens, on Sunday."""
@@ -71,10 +73,12 @@ def drift(subject: Subject) -> Finding:
     found["hmm_state"] = {"psi": _psi_of_shares(*shares), "ks": float(np.abs(np.cumsum(shares[0] - shares[1])).max())}
     largest = max(found, key=lambda name: found[name]["psi"])
     top = found[largest]["psi"]
-    severity: Severity = "warning" if top > PSI_WARNING else "note" if top > PSI_NOTE else "ok"
+    moved = sum(one["psi"] > PSI_WARNING for one in found.values())
+    severity: Severity = "warning" if moved > 1 or top > PSI_OTHER else "note" if top > PSI_NOTE else "ok"
     numbers: dict[str, Any] = {"features": found, "train_rows": int(before.sum()), "later_rows": int(after.sum())}
     text = f"Since training {largest} has moved most (PSI {top:.2f}, KS {found[largest]['ks']:.2f})"
-    text += "; the policy sees a market it was not trained on." if top > PSI_WARNING else "."
+    text += f"; {moved} of {len(found)} are beyond {PSI_WARNING}"
+    text += ": the policy sees a market it was not trained on." if severity == "warning" else "."
     return Finding("DRIFT", severity, text, numbers)
 
 

@@ -14,7 +14,7 @@ from oracle_batch.training.backtest.lives import Sight
 COMPARED_ROWS: Final = 3000
 """Newest rows on which the decodings are compared."""
 ONE_HOT: Final = 0.999999
-DEAD: Final = 0.995
+DEAD: Final = 0.98
 """Share of bars in one state from which on the regime is a constant."""
 RARE: Final = 0.01
 DIFFERS: Final = 0.1

@@ -41,8 +41,8 @@ def page_of(found: Portfolio, trading: Trading) -> Page:
         page.table(("", f"of {odds.draws} accounts"), rows)
         page.paragraph(
             f"Drawn in blocks from {odds.days} days of the same account without any loss limit, each with its "
-            "change and its lowest equity at the looks that were made; our own stops before a limit are not counted on. "
-            "Days that never happened in this stretch are in none of them.",
+            "change and its lowest equity at the looks that were made; our own stops before a limit are not counted "
+            "on. Days that never happened in this stretch are in none of them.",
             small=True,
         )
     figure, one = axes(9.5, 3.0)
