@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import cold, durable, fleet, plan, wire
+from bench import backtests, cold, durable, fleet, plan, training, wire
 from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.brain.decide import SERIES, Brain, Decision, Windows, replay
 from oracle_batch.brain.twin import FLAT
@@ -51,6 +51,13 @@ class Sizes:
     connects: int = 9
     burst_orders: int = 20
     history_bars: int = 1000
+    training_bars: int = 4000
+    training_rounds: int = 3
+    fleet_bars: int = 8000
+    fleet_tasks: int = 8
+    fleet_rounds: int = 2
+    backtests: int = 2
+    traded_bars: int = 1_500
 
 
 def say(text: str) -> None:
@@ -165,6 +172,18 @@ def measure_replay(model: Model, sizes: Sizes) -> Numbers:
     }
 
 
+def measure_backtests(models: Sequence[Model], sizes: Sizes) -> Numbers:
+    """Whole backtests of all models, as ``oracle-batch backtest`` does them, with and without ``--full``."""
+    single = decoded(models, "single")
+    bars = long_history(sizes.replayed_bars + WINDOW - 1)
+    full, looks = backtests.hands_rate(single, sizes.traded_bars)
+    return {
+        "backtest_bars_per_s_20": backtests.brain_rate(single, bars, sizes.backtests),
+        "backtest_full_bars_per_s_20": full,
+        "backtest_full_looks_per_bar": looks,
+    }
+
+
 def measure_ticks(home: Path, bundles: Sequence[Path], sizes: Sizes) -> Numbers:
     """Whole cold ticks in which every model has one new bar."""
     done = cold.ticks(home, bundles, sizes.cold_ticks)
@@ -235,6 +254,9 @@ def measure(home: Path, sizes: Sizes) -> Numbers:
         ("decisions", lambda: measure_decisions(models, sizes)),
         ("replay", lambda: measure_replay(models[0], sizes)),
         ("the reference: pandas, hmmlearn, SB3", lambda: measure_reference(bundles, models, sizes)),
+        ("backtests", lambda: measure_backtests(models, sizes)),
+        ("training", lambda: training.measure_training(sizes.training_bars, sizes.training_rounds)),
+        ("two workers", lambda: training.measure_fleet(sizes.fleet_bars, sizes.fleet_tasks, sizes.fleet_rounds)),
     ]
     for title, step in steps:
         say(title)

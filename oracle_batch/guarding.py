@@ -102,17 +102,23 @@ async def _guard(job: Job, settings: AccountSettings, models: Mapping[str, Model
     desk = _desk(job, settings, models)
     try:
         await desk.open()
-        await desk.recover()
-        view = await assess_account(desk, now)
-        market = await _market(desk, view)
-        carry_out(desk, market.schedules, now)
-        amends = await protect(desk, market, now)
-        _forget_idle_look(desk, view, now)
-        if not nothing_new(desk):
-            await uninterrupted(settle(desk))
+        view, amends = await look_after(desk, now)
         return _report(desk, view, amends)
     finally:
         await desk.broker.close()
+
+
+async def look_after(desk: Desk, now: float) -> tuple[RiskView, Sequence[tuple[AmendIntent, Ack | None]]]:
+    """Look after one open account, from its recovery to its books."""
+    await desk.recover()
+    view = await assess_account(desk, now)
+    market = await _market(desk, view)
+    carry_out(desk, market.schedules, now)
+    amends = await protect(desk, market, now)
+    _forget_idle_look(desk, view, now)
+    if not nothing_new(desk):
+        await uninterrupted(settle(desk))
+    return view, amends
 
 
 def _desk(job: Job, settings: AccountSettings, models: Mapping[str, Model]) -> Desk:

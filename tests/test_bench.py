@@ -32,6 +32,13 @@ TINY = measure.Sizes(
     connects=1,
     burst_orders=2,
     history_bars=10,
+    training_bars=500,
+    training_rounds=1,
+    fleet_bars=400,
+    fleet_tasks=3,
+    fleet_rounds=1,
+    backtests=1,
+    traded_bars=40,
 )
 NUMBERS = (
     "decide_ms_20",
@@ -53,13 +60,20 @@ NUMBERS = (
     "openapipy_burst_20_ms",
     "connect_to_ready_ms",
     "history_20x1000_bars_s",
+    "backtest_bars_per_s_20",
+    "backtest_full_bars_per_s_20",
+    "env_steps_per_s",
+    "reference_env_steps_per_s",
+    "train_steps_per_s",
+    "reference_train_steps_per_s",
+    "fleet_speedup_2_workers",
 )
 
 
 @pytest.fixture(autouse=True)
 def _training_libraries() -> None:
     """The reference and the derived bundles need them."""
-    for name in ("torch", "stable_baselines3", "hmmlearn", "pandas"):
+    for name in ("torch", "stable_baselines3", "hmmlearn", "pandas", "distributed"):
         pytest.importorskip(name)
 
 

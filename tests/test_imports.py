@@ -36,7 +36,10 @@ INPUT_OUTPUT = (
 )
 TWISTED = ("twisted", "OpenSSL", "service_identity")
 PROTOBUF = ("google.protobuf", "ctrader_open_api")
-TRAINING = ("torch", "stable_baselines3", "hmmlearn", "gymnasium", "dask", "pandas")
+TRAINING = (
+    *("torch", "stable_baselines3", "hmmlearn", "gymnasium", "dask", "distributed", "pandas", "matplotlib"),
+    *("optuna", "empyrical", "threadpoolctl"),
+)
 
 TWISTED_HOMES = ("oracle_batch.broker.ctrader", "oracle_batch.sim")
 OPENAPI = "oracle_batch.openapi"

@@ -134,7 +134,7 @@ def _decide_family(family: _Family, windows: Windows, twins: Sequence[TwinState]
     )[0]
     observation[:, 0, features.MARKET_INPUTS : -features.TWIN_INPUTS] = family.one_hot[states]
     closes = close[:, -1].tolist()
-    observation[:, 0, -features.TWIN_INPUTS :] = _twin_inputs(family.models, twins, closes)
+    observation[:, 0, -features.TWIN_INPUTS :] = observed_twins(family.models, twins, closes)
     actions = np.argmax(policy.logits(family.policies, observation)[:, 0], axis=-1)
     return [
         Decision(action, state, twin.step(before, action, state, bar_time, last, one.costs))
@@ -144,7 +144,7 @@ def _decide_family(family: _Family, windows: Windows, twins: Sequence[TwinState]
     ]
 
 
-def _twin_inputs(models: Sequence[Model], twins: Sequence[TwinState], closes: Sequence[float]) -> Float32:
+def observed_twins(models: Sequence[Model], twins: Sequence[TwinState], closes: Sequence[float]) -> Float32:
     """Observation values of the twins as the previous bar left them, or marked first (``observation_pnl``)."""
     floating = (
         [state.floating_pnl for state in twins]
@@ -246,8 +246,13 @@ def replay(model: Model, bars: Bars, start: TwinState, count: int) -> Replay:
 
     Equal to ``count`` single decisions to the last bit. ``bars`` must hold at least ``count + 349`` bars.
     """
-    states, market = market_view(model, bars, count)
-    n_states = model.regime.n_states
+    return live_through(model, market_view(model, bars, count), bars[-count:], start)
+
+
+def live_through(model: Model, view: tuple[NDArray[np.intp], Float32], bars: Bars, start: TwinState) -> Replay:
+    """Decide ``bars`` one after another, where :func:`market_view` of them is at hand."""
+    states, market = view
+    count, n_states = len(states), model.regime.n_states
     rows = np.empty((count, features.MARKET_INPUTS + n_states + features.TWIN_INPUTS), np.float32)
     rows[:, : features.MARKET_INPUTS] = market
     rows[:, features.MARKET_INPUTS : -features.TWIN_INPUTS] = np.eye(n_states, dtype=np.float32)[states]
@@ -256,11 +261,11 @@ def replay(model: Model, bars: Bars, start: TwinState, count: int) -> Replay:
     state, actions, twins = start, [], []
     hmm_states = states.tolist()
     observation = rows.reshape(count, 1, 1, -1)
-    times, closes = bars.time[-count:], bars.close[-count:].tolist()
-    for row, (bar_time, close, hmm_state) in enumerate(zip(times.tolist(), closes, hmm_states, strict=True)):
-        rows[row, -features.TWIN_INPUTS :] = _twin_inputs(alone, (state,), (close,))[0]
+    closes = bars.close.tolist()
+    for row, (bar_time, close, hmm_state) in enumerate(zip(bars.time.tolist(), closes, hmm_states, strict=True)):
+        rows[row, -features.TWIN_INPUTS :] = observed_twins(alone, (state,), (close,))[0]
         action = int(policy.logits(stack, observation[row]).argmax())
         state = twin.step(state, action, hmm_state, bar_time, close, costs)
         actions.append(action)
         twins.append(state)
-    return Replay(times, actions, hmm_states, twins, rows)
+    return Replay(bars.time, actions, hmm_states, twins, rows)

@@ -78,7 +78,12 @@ def range_position(bars: Columns, period: int, count: int) -> Float64:
 
 
 def regime_inputs(bars: Columns, position: Float64, params: FeatureParams, count: int) -> Float32:
-    """Momentum, consistency and range position of the last ``count`` bars: (count, columns, 3) float32.
+    """:func:`regime_values` as the regime model takes them: (count, columns, 3) float32, without NaN."""
+    return without_nan(regime_values(bars, position, params, count))
+
+
+def regime_values(bars: Columns, position: Float64, params: FeatureParams, count: int) -> Float64:
+    """Momentum, consistency and range position of the last ``count`` bars: (count, columns, 3).
 
     ``position`` is :func:`range_position` over ``hmm_range_period``.
     """
@@ -93,7 +98,7 @@ def regime_inputs(bars: Columns, position: Float64, params: FeatureParams, count
     stronger = (moves + np.abs(balance)) / 2
     out[:, :, 1] = (stronger / period * 2 - 1) * np.sign(balance)
     out[:, :, 2] = position
-    return without_nan(out)
+    return out
 
 
 @cache
@@ -125,7 +130,14 @@ def window_ema(close: Float64, span: int, count: int) -> Float64:
 def market_inputs(
     bars: Columns, position: Float64, ema: Float64, time: NDArray[np.int64], params: FeatureParams, count: int
 ) -> Float32:
-    """The six market values of the observation at the last ``count`` bars: (count, columns, 6) float32.
+    """:func:`market_values` as the policy takes them: (count, columns, 6) float32, without NaN."""
+    return without_nan(market_values(bars, position, ema, time, params, count))
+
+
+def market_values(
+    bars: Columns, position: Float64, ema: Float64, time: NDArray[np.int64], params: FeatureParams, count: int
+) -> Float64:
+    """The six market values of the observation at the last ``count`` bars: (count, columns, 6).
 
     ``position`` (:func:`range_position` over ``rl_range_period``), ``ema`` (:func:`window_ema`) and ``time``,
     the bars' open times, are (count, columns); ``bars`` must reach :func:`lookback` bars back.
@@ -147,7 +159,7 @@ def market_inputs(
     np.tanh(out[:, :, :5], out=out[:, :, :5])
     out[:, :, 3] = position
     out[:, :, 5] = SINE_OF_HOUR[time // 3600 % 24]
-    return without_nan(out)
+    return out
 
 
 def twin_inputs(direction: Float64, lots: Float64, floating_pnl: Float64) -> Float32:

@@ -6,7 +6,11 @@ The order of events and the money formulas are those of DESIGN §3.5.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from oracle_batch.bundle.model import TrainingCosts
 from oracle_batch.types import ACTIONS
@@ -34,23 +38,26 @@ class TwinState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 FLAT = TwinState()
 
+Amount = TypeVar("Amount", float, NDArray[np.float64])
+"""One number, or one for each of many twins that are stepped together; the results are equal to the last bit."""
 
-def profit(entry: float, exit_: float, direction: int, lots: float, costs: TrainingCosts) -> float:
+
+def profit(entry: Amount, exit_: Amount, direction: Amount, lots: Amount, costs: TrainingCosts) -> Amount:
     """Money between two prices: (exit − entry)·direction / point / points_per_pip · pip_value · lots."""
     return (exit_ - entry) * direction / costs.point / costs.points_per_pip * costs.pip_value * lots
 
 
-def entry_price(close: float, direction: int, costs: TrainingCosts) -> float:
+def entry_price(close: Amount, direction: Amount, costs: TrainingCosts) -> Amount:
     """The close moved against us by spread and slippage."""
     return close + direction * (costs.spread_points + costs.slippage_points) * costs.point
 
 
-def exit_price(close: float, direction: int, costs: TrainingCosts) -> float:
+def exit_price(close: Amount, direction: Amount, costs: TrainingCosts) -> Amount:
     """The close moved against us by slippage."""
     return close - direction * costs.slippage_points * costs.point
 
 
-def half_commission(lots: float, costs: TrainingCosts) -> float:
+def half_commission(lots: Amount, costs: TrainingCosts) -> Amount:
     """What one side of a round turn costs."""
     return costs.commission_per_lot * lots / 2.0
 

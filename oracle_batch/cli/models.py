@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from oracle_batch.cli.audit import audit
 from oracle_batch.cli.session import complain
 from oracle_batch.errors import DataError, OracleBatchError, UsageError
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from oracle_batch.bundle.check import BundleReport
     from oracle_batch.bundle.model import Model, TrainingCosts
 
-models_app = typer.Typer(help="Model bundles: list, check, add.", no_args_is_help=True, rich_markup_mode=None)
+models_app = typer.Typer(help="Model bundles: list, check, add, audit.", no_args_is_help=True, rich_markup_mode=None)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 _COSTS: Final = ("spread_points", "slippage_points", "commission_per_lot", "point", "digits", "pip_value", "lot_sizes")
@@ -82,6 +83,9 @@ def add(
     typer.echo(f"{report.model_id} {'replaced' if replaced else 'added'}: sha256 {report.sha256}")
     if replaced:
         typer.echo(f"its twin followed the old bundle, so it needs a warm-up: oracle-batch warmup {report.model_id}")
+
+
+models_app.command("audit")(audit)
 
 
 def _print_json(value: object) -> None:

@@ -85,15 +85,48 @@ def close(
 _Target = Annotated[str, typer.Argument(metavar="SYMBOL", help="A symbol or a model id.")]
 
 
-def enable(ctx: typer.Context, target: _Target, account: _Account = None, now: Now = None, yes: Yes = False) -> None:
+def enable(
+    ctx: typer.Context,
+    target: _Target,
+    account: _Account = None,
+    now: Now = None,
+    yes: Yes = False,
+    force: Annotated[bool, typer.Option("--force", help="On a live account, without evidence of an edge too.")] = False,
+) -> None:
     """Send entries of a symbol, or of one model. A signal that runs already stays missed: the next edge may enter.
 
     Sets "enabled" in config/executor_symbols.json (or the account's own file) and leaves everything else there as it
-    is. Asks first on a live account.
+    is. Asks first on a live account, and refuses there a bundle whose last backtest found no evidence of an edge.
     """
     job = _job(ctx, account, now)
+    if not force:
+        _refuse_without_an_edge(job, target)
     confirm(f"enable entries of {target}", job.settings.accounts, yes=yes)
     _switch(job, target, enabled=True)
+
+
+def _refuse_without_an_edge(job: Job, target: str) -> None:
+    """On a live account, stop at a bundle whose last backtest found no edge; one that never had one is let pass.
+
+    Raises:
+        UsageError: naming the model.
+    """
+    from oracle_batch.bundle.compiled import load_models
+    from oracle_batch.cli import confirm as confirming
+    from oracle_batch.store import verdicts
+    from oracle_batch.warmup import select
+
+    if not any(confirming.is_live(one) for one in job.settings.accounts):
+        return
+    models, _ = load_models(job.workspace.models, job.workspace.compiled, write_cache=False)
+    for model in select(models, target):
+        said = verdicts.latest(job.workspace, model.model_id, model.sha256)
+        if said is not None and not said.edge:
+            raise UsageError(
+                f"{model.model_id}: its last backtest says: {said.verdict}",
+                field="enable",
+                fix="give --force to trade it",
+            )
 
 
 def disable(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from oracle_batch.cli import brain, demo, guard, journal, login, operator, resident, sim, status, tick
+from oracle_batch.cli import backtest, brain, demo, guard, journal, login, operator, resident, sim, status, tick, train
 from oracle_batch.cli.models import models_app
 from oracle_batch.cli.paper import paper_app
 from oracle_batch.cli.risk import risk_app
@@ -21,6 +21,8 @@ def commands(app: typer.Typer) -> None:
     app.command("run")(resident.run)
     app.command("demo")(demo.demo)
     app.command("replay")(brain.replay)
+    app.command("backtest")(backtest.backtest)
+    app.command("train")(train.train)
     app.add_typer(models_app, name="models")
     app.command("pause")(operator.pause)
     app.command("resume")(operator.resume)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 
 def have(amount: float, money_digits: int) -> int:
@@ -30,8 +31,15 @@ def percent_of(amount: int, percent: float) -> int:
     >>> percent_of(10_000_000, 5.0), percent_of(999, 4.4), percent_of(-5, 10.0)
     (500000, 43, 0)
     """
-    rate = Fraction(repr(float(percent)))
-    return max(amount, 0) * rate.numerator // (100 * rate.denominator)
+    parts, whole = _parts_of(float(percent))
+    return max(amount, 0) * parts // whole
+
+
+@lru_cache(maxsize=64)
+def _parts_of(percent: float) -> tuple[int, int]:
+    """A percentage as a fraction of whole numbers."""
+    rate = Fraction(repr(percent)) / 100
+    return rate.numerator, rate.denominator
 
 
 def _scaled(amount: float, money_digits: int) -> Decimal:

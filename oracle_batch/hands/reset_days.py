@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from oracle_batch.hands.limit_rules import DayRule
 
 
+@lru_cache(maxsize=64)
 def reset_of(rule: DayRule, day: datetime.date) -> int:
     """The first instant of ``day`` at which the local clock shows the reset time or later.
 

@@ -72,6 +72,8 @@ class Engine:
                     self._book_nights(nights)
             else:
                 self._play_until(until)
+        if self.book.next_deal_id == first_deal:
+            return []
         return [deal for deal in self.book.deals if deal.deal_id >= first_deal]
 
     def valuation(self) -> Valuation:

@@ -13,7 +13,7 @@ from oracle_batch.market.tape import Tape
 
 MAX_AGE_S = 7 * 86400
 """A pair whose newest price is older than this no longer tells a rate."""
-_PLAUSIBLE = {
+PLAUSIBLE = {
     "USD": 1.0, "EUR": 0.9, "GBP": 0.8, "CHF": 0.9, "JPY": 140.0, "CAD": 1.35, "AUD": 1.5, "NZD": 1.65, "HKD": 7.8
 }  # fmt: skip
 _FACTOR = 3.0
@@ -95,7 +95,7 @@ class Rates:
         )
 
     def _believe(self, contract: Contract, rate: float) -> None:
-        quote, account = _PLAUSIBLE.get(contract.spec.quote_asset), _PLAUSIBLE.get(self._currency)
+        quote, account = PLAUSIBLE.get(contract.spec.quote_asset), PLAUSIBLE.get(self._currency)
         if quote and account and not 1 / _FACTOR < rate * quote / account < _FACTOR:
             spec = contract.spec
             raise DataError(

@@ -85,6 +85,10 @@ class Workspace:
         """Cache of compiled bundles; may be deleted at any time."""
         return self.state / "compiled"
 
+    def verdict_path(self, model: str) -> Path:
+        """What backtests have said of the model's bundles."""
+        return self.state / "verdicts" / f"{model}.jsonl"
+
     def bundle_path(self, model: str) -> Path:
         return self.models / f"{model}.zip"
 

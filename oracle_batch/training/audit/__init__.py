@@ -1,0 +1,1 @@
+"""What would bite in production: a bundle looked at over a history, before it trades."""

@@ -1,0 +1,63 @@
+"""What was tried before this model was chosen, as far as it is on record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from oracle_batch.training.honesty.chance import sharpe_rows
+from oracle_batch.training.honesty.overfitting import BLOCKS, probability_of_overfitting
+from oracle_batch.training.trials import Trial, TrialLog
+
+LEAST_SEEDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """``sharpes`` are the trials' annual Sharpe ratios on the validation part; ``overfitting`` as by CSCV.
+
+    ``seeds`` are count, median, lowest and highest Sharpe ratio of the seeds of the final training.
+    """
+
+    count: int = 0
+    sharpes: tuple[float, ...] = ()
+    overfitting: float | None = None
+    seeds: dict[str, float] | None = None
+
+
+def trials_beside(bundle: Path, model_id: str) -> Trials:
+    """The trials recorded in ``trials/`` beside a bundle; none where there is no record.
+
+    Raises:
+        DataError: a line of the record is no trial.
+    """
+    return trials_of(TrialLog(bundle.parent, model_id).read())
+
+
+def trials_of(found: list[Trial]) -> Trials:
+    """What a record of trials says."""
+    if not found:
+        return Trials()
+    series = [np.array(one.daily) for one in found]
+    days = max(len(one) for one in series)
+    same = [one for one in series if len(one) == days]
+    overfitting = None
+    if len(same) >= 2 and days >= 2 * BLOCKS:
+        overfitting = probability_of_overfitting(np.stack(same, axis=1))
+    seeds = [float(sharpe_rows(np.array(one.daily))) for one in found if one.kind == "seed" and len(one.daily) > 1]
+    return Trials(
+        len(found),
+        tuple(float(sharpe_rows(one)) for one in same if days > 1),
+        overfitting,
+        {
+            "count": float(len(seeds)),
+            "median_sharpe": float(np.median(seeds)),
+            "lowest_sharpe": min(seeds),
+            "highest_sharpe": max(seeds),
+        }
+        if seeds
+        else None,
+    )

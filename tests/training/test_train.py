@@ -1,0 +1,298 @@
+"""A whole training, small: the bundle is the product's, the run can be repeated, resumed and spread over workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace as with_
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from oracle_batch.brain.decide import replay
+from oracle_batch.brain.twin import FLAT
+from oracle_batch.bundle.check import check_bundle
+from oracle_batch.bundle.compiled import load_model
+from oracle_batch.errors import OracleBatchError, StateError
+from oracle_batch.training.costs import CostOptions
+from oracle_batch.training.data import History
+from oracle_batch.training.desk import Order, histories_in, train_all, train_one
+from oracle_batch.training.fleet import Fleet, fleet
+from oracle_batch.training.parameters import (
+    EnvParameters,
+    HmmParameters,
+    PpoParameters,
+    SelectionParameters,
+    TrainingParameters,
+)
+from oracle_batch.training.silent import silent
+from oracle_batch.training.trials import TrialLog
+from tests.brain.reference import Reference, frame, run
+from tests.training.build import bars
+from tests.training.test_data import write
+
+NOW = "2026-08-01T00:00:00Z"
+PARAMETERS = TrainingParameters(
+    seed=4,
+    hmm=HmmParameters(n_states=3, iterations=10, starts=1),
+    env=EnvParameters(episode_bars=200),
+    ppo=PpoParameters(
+        total_steps=3000, n_steps=512, n_envs=32, batch_size=128, n_epochs=4, net=(16,), learning_rate=3e-3
+    ),
+    selection=SelectionParameters(every_rollouts=2),
+)
+HISTORY = History("EURUSD", "M15", bars(2700), "somewhere/EURUSD_M15.parquet")
+
+
+def order(out: Path, **changes: Any) -> Order:
+    plain = Order(out, PARAMETERS, CostOptions(), 3, 0, 1024, False, NOW)
+    return with_(plain, **changes)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished training of three seeds."""
+    out = tmp_path_factory.mktemp("models")
+    assert train_one(HISTORY, order(out), silent, Fleet()) is not None
+    return out
+
+
+@pytest.fixture
+def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its plots are most of a small training's time; one test looks at them."""
+    monkeypatch.setattr("oracle_batch.training.report.page", lambda *_: "a page")
+
+
+def metadata(out: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(out / "EURUSD_M15.zip") as archive:
+        return json.loads(archive.comment)
+
+
+def arrays(out: Path) -> dict[str, bytes]:
+    """Every number of a bundle: the runtime arrays and the regime model."""
+    with zipfile.ZipFile(out / "EURUSD_M15.zip") as archive:
+        runtime = np.load(archive.open("EURUSD_M15_runtime.npz"))
+        return {name: runtime[name].tobytes() for name in runtime.files} | {"hmm": archive.read("EURUSD_M15_hmm.pkl")}
+
+
+def test_the_product_takes_the_bundle(made: Path) -> None:
+    report = check_bundle(made / "EURUSD_M15.zip")
+    assert report.refused == []
+    assert report.format_version == "2.1"
+    assert report.decoding == "filter"
+    assert [member.name for member in report.members] == [
+        "EURUSD_M15_hmm.pkl",
+        "EURUSD_M15_ppo.zip",
+        "EURUSD_M15_runtime.npz",
+    ]
+
+
+def test_the_metadata_tell_all_that_the_design_asks_for(made: Path) -> None:
+    told = metadata(made)
+    with zipfile.ZipFile(made / "EURUSD_M15.zip") as archive:
+        hashes = {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
+    assert told["sha256"] == hashes
+    assert told["feature_set"] == "v1"
+    assert told["observation_pnl"] == "previous"
+    assert told["generated_at"] == NOW
+    info, time = told["data_info"], HISTORY.bars.time
+    assert info["source"] == "EURUSD_M15.parquet"
+    assert (info["total_bars"], info["train_bars"], info["validation_bars"], info["test_bars"]) == (
+        2700,
+        1890,
+        405,
+        405,
+    )
+    assert info["train_end"] == time[1889] < info["validation_start"] == time[1890]
+    assert info["validation_end"] < info["test_start"] == time[2295]
+    assert info["test_end"] == time[-1]
+    assert [one["state"] for one in told["hmm_state_analysis"]] == [0, 1, 2]
+    for part in ("train", "validation", "test"):
+        assert sum(one["occupancy"][part] for one in told["hmm_state_analysis"]) == pytest.approx(1.0)
+    assert told["backtest_oos"]["bars"] == 405 - 350
+    assert told["backtest_oos"]["seeds"]["count"] == 3
+    assert told["selection"]["trials"] == 3
+    assert told["rl_config"]["reward_unit"] > 0
+    assert told["training_config"]["total_timesteps"] == 3000
+
+
+def test_replaying_the_test_part_alone_gives_the_score_of_the_bundle(made: Path) -> None:
+    model, told = load_model(made / "EURUSD_M15.zip", None), metadata(made)["backtest_oos"]
+    part = HISTORY.bars[2295:]
+    lived = replay(model, part, FLAT, len(part) - 349)
+    equity = [twin.realized_pnl + twin.floating_pnl for twin in lived.twins]
+    assert equity[-1] - equity[0] == pytest.approx(told["net_profit"], abs=1e-9)
+    assert told["from"] == part.time[350]
+
+
+@pytest.mark.usefixtures("no_page")
+def test_the_libraries_of_a_2_0_reader_come_to_the_same_actions(made: Path, tmp_path: Path) -> None:
+    quick = order(
+        tmp_path,
+        seeds=1,
+        parameters=msgspec.structs.replace(PARAMETERS, hmm=HmmParameters(3, decoding="single", iterations=10)),
+    )
+    train_one(HISTORY, quick, silent, Fleet())
+    for folder in (made, tmp_path):
+        model = load_model(folder / "EURUSD_M15.zip", None)
+        part = HISTORY.bars[-390:]
+        ours = replay(model, part, FLAT, 41)
+        theirs = run(Reference.load(folder / "EURUSD_M15.zip"), part)
+        assert ours.actions == theirs["action"]
+        assert ours.hmm_states == theirs["hmm_state"]
+    assert len(frame(part)) == 390
+
+
+@pytest.mark.usefixtures("no_page")
+def test_the_same_seed_gives_the_same_arrays_and_another_does_not(made: Path, tmp_path: Path) -> None:
+    train_one(HISTORY, order(tmp_path / "same"), silent, Fleet())
+    assert arrays(tmp_path / "same") == arrays(made)
+    other = order(tmp_path / "other", parameters=msgspec.structs.replace(PARAMETERS, seed=9), seeds=1)
+    train_one(HISTORY, other, silent, Fleet())
+    assert arrays(tmp_path / "other") != arrays(made)
+
+
+def test_the_median_seed_is_exported_never_the_best(made: Path) -> None:
+    trials = TrialLog(made, "EURUSD_M15").read()
+    assert [one.seed for one in trials] == [4, 5, 6]
+    ranked = sorted(trials, key=lambda one: (one.validation.score, -one.seed))
+    assert metadata(made)["selection"]["seed"] == ranked[1].seed
+    assert len(trials[0].daily) > 1
+    assert trials[0].parameters["ppo"]["n_steps"] == 512
+    assert "gamma" not in trials[0].parameters["ppo"]
+
+
+@pytest.mark.usefixtures("no_page")
+def test_the_test_part_changes_neither_model_nor_selection(made: Path, tmp_path: Path) -> None:
+    """Other bars after the validation part: the same arrays. So nothing of the test part leaks into training."""
+    known, unseen = HISTORY.bars[:2295], HISTORY.bars[2295:]
+    moved = with_(unseen, **{name: getattr(unseen, name) * 1.07 for name in ("open", "high", "low", "close")})
+    from oracle_batch.bars import join
+
+    other = with_(HISTORY, bars=join(known, moved))
+    train_one(other, order(tmp_path), silent, Fleet())
+    assert arrays(tmp_path) == arrays(made)
+    assert metadata(tmp_path)["backtest_oos"] != metadata(made)["backtest_oos"]
+
+
+@pytest.mark.usefixtures("no_page")
+def test_the_validation_part_does_not_touch_the_regime_model(made: Path, tmp_path: Path) -> None:
+    from oracle_batch.bars import join
+
+    known, later = HISTORY.bars[:1890], HISTORY.bars[1890:]
+    moved = with_(later, **{name: getattr(later, name) * 1.07 for name in ("open", "high", "low", "close")})
+    train_one(with_(HISTORY, bars=join(known, moved)), order(tmp_path, seeds=1), silent, Fleet())
+    assert arrays(tmp_path)["hmm"] == arrays(made)["hmm"]
+
+
+def test_the_report_is_one_page_with_its_plots(made: Path) -> None:
+    page = (made / "EURUSD_M15.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 5
+    for words in ("equity and drawdown", "price by regime", "trades by regime and by UTC hour", "bars in each regime"):
+        assert words in page
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "no evidence of an edge" in page or "more than luck" in page
+
+
+class Interrupt:
+    """A progress bar that is interrupted by Ctrl-C after so many steps."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    @contextmanager
+    def __call__(self, title: str, total: int) -> Iterator[Interrupt]:
+        yield self
+
+    def advance(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [1, 8, 13])
+@pytest.mark.usefixtures("no_page")
+def test_an_interrupted_training_is_resumed_to_the_same_bundle(after: int, made: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_one(HISTORY, order(tmp_path), Interrupt(after), Fleet())
+    assert not (tmp_path / "EURUSD_M15.zip").exists()
+    assert list((tmp_path / ".training" / "EURUSD_M15").glob("seed-*.npz"))
+    train_one(HISTORY, order(tmp_path, resume=True), silent, Fleet())
+    assert arrays(tmp_path) == arrays(made)
+    assert metadata(tmp_path)["selection"] == metadata(made)["selection"]
+    assert not (tmp_path / ".training").exists()
+
+
+def test_a_finished_training_is_not_done_again_on_resume(made: Path) -> None:
+    before = (made / "EURUSD_M15.zip").stat().st_mtime_ns
+    assert train_one(HISTORY, order(made, resume=True), silent, Fleet()) is None
+    assert (made / "EURUSD_M15.zip").stat().st_mtime_ns == before
+
+
+@pytest.mark.usefixtures("no_page")
+def test_a_checkpoint_of_another_training_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_one(HISTORY, order(tmp_path), Interrupt(4), Fleet())
+    other = with_(HISTORY, bars=HISTORY.bars[:-1])
+    with pytest.raises(StateError, match="other bars, costs, parameters or seed") as refused:
+        train_one(other, order(tmp_path, resume=True), silent, Fleet())
+    assert refused.value.fix == "give the same again, or train without --resume"
+    path = tmp_path / ".training" / "EURUSD_M15" / "seed-4.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(StateError, match="is damaged"):
+        train_one(HISTORY, order(tmp_path, resume=True), silent, Fleet())
+
+
+@pytest.mark.usefixtures("no_page")
+def test_patience_ends_a_training_early(tmp_path: Path) -> None:
+    hopeless = msgspec.structs.replace(
+        PARAMETERS,
+        selection=SelectionParameters(every_rollouts=1, patience=1),
+        ppo=msgspec.structs.replace(PARAMETERS.ppo, total_steps=512 * 60),
+    )
+    trained = train_one(HISTORY, order(tmp_path, parameters=hopeless, seeds=1), silent, Fleet())
+    assert trained is not None
+    config = metadata(tmp_path)["training_config"]
+    assert config["selected_timesteps"] < config["trained_timesteps"] < 512 * 60
+
+
+def test_workers_train_the_same_models_as_this_process(made: Path, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    write(folder / "EURUSD_M15.parquet", HISTORY.bars)
+    write(folder / "GBPUSD_M15.parquet", bars(300))
+    (folder / "notes.txt").write_text("no bars")
+    named = histories_in(folder, "M15")
+    assert [symbol for symbol, _, _ in named] == ["EURUSD", "GBPUSD"]
+    with fleet(None, 2) as crew:
+        found = train_all(named, order(tmp_path / "all"), silent, crew)
+        train_one(HISTORY, order(tmp_path / "seeds"), silent, crew)  # here a seed is a task, above a model
+    assert isinstance(found["GBPUSD_M15"], OracleBatchError)
+    assert "too few to train on" in str(found["GBPUSD_M15"])
+    assert arrays(tmp_path / "all") == arrays(tmp_path / "seeds") == arrays(made)
+    here = train_all(named, order(tmp_path / "all", resume=True), silent, Fleet())
+    assert here["EURUSD_M15"] is None, "finished before"
+
+
+@pytest.mark.usefixtures("no_page")
+def test_a_search_is_judged_on_validation_and_leaves_a_record(tmp_path: Path) -> None:
+    found = train_one(HISTORY, order(tmp_path, trials=3, seeds=1), silent, Fleet())
+    assert found is not None
+    trials = TrialLog(tmp_path, "EURUSD_M15").read()
+    assert [one.kind for one in trials] == ["trial", "trial", "trial", "seed"]
+    best = max(trials[:3], key=lambda one: one.validation.score)
+    told = metadata(tmp_path)
+    assert told["selection"]["trials"] == 4
+    assert told["rl_config"]["learning_rate"] == best.parameters["ppo"]["learning_rate"]
+    assert told["rl_config"]["total_steps"] == 3000
+    again = train_one(HISTORY, order(tmp_path, seeds=1), silent, Fleet())
+    assert again is not None
+    assert again.told["selection"]["trials"] == 5, "earlier trials count"
