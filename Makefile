@@ -29,7 +29,7 @@ demo: $(VENV)/runtime.stamp
 	$(BIN)/oracle-batch demo
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN)
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN)
 
 test-pinned: $(PINNED)/stamp
 	$(PINNED)/bin/python -m pytest tests/openapi tests/broker/ctrader tests/sim
