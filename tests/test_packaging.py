@@ -164,7 +164,7 @@ def steps(target: str, venv: Path) -> str:
 @pytest.mark.parametrize(
     ("target", "command"),
     [
-        ("test", "-m pytest --cov --cov-report=term --cov-fail-under=90"),
+        ("test", "-m pytest -n auto --dist worksteal --cov --cov-report=term --cov-fail-under=90"),
         ("check", "mypy"),
         ("check", "ruff format --check"),
         ("check", "-m pytest"),

@@ -15,7 +15,7 @@ from oracle_batch.types import ACTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "reason-codes.md").read_text(encoding="utf-8")
-OUTSIDE = {"cli", "bundle", "brain", "config", "store", "sim", "openapi"}
+OUTSIDE = {"cli", "bundle", "brain", "config", "store", "sim", "openapi", "training"}
 """Rooms without a hand in an order, and those that speak the broker's language."""
 BROKERS = {"spec_table.py", "currencies.py", "refusals.py", "pending.py"}
 """Files with names of the broker's own; docs/ctrader.md tells its errors."""
