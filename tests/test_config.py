@@ -90,6 +90,7 @@ def test_the_documented_defaults() -> None:
         "entry_deadline_s": 60,
         "arm_s": 20,
         "bar_poll_s": 5,
+        "tick_deadline_s": 120,
         "first_signal": "wait",
         "same_volume": "hold",
         "same_symbol": "independent",
@@ -147,6 +148,7 @@ def test_everything_that_works_in_this_release_can_be_set() -> None:
         [tick]
         entry_deadline_s = 90
         bar_poll_s = 0
+        tick_deadline_s = 60
         first_signal = "enter"
         same_volume = "reopen"
         same_symbol = "no_opposite"
@@ -159,7 +161,7 @@ def test_everything_that_works_in_this_release_can_be_set() -> None:
     [account] = settings.accounts
     assert account.account == "demo-1"
     assert (account.paper.balance, account.paper.leverage, account.paper.currency) == (500.0, 30.5, "EUR")
-    assert settings.tick == TickSettings(90, 20.0, 0.0, "enter", "reopen", "no_opposite", False, 1, 2.5, 10.0)
+    assert settings.tick == TickSettings(90, 20.0, 0.0, 60.0, "enter", "reopen", "no_opposite", False, 1, 2.5, 10.0)
     assert settings.tick.entry_deadline("H4") == 90
 
 
