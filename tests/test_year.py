@@ -113,6 +113,15 @@ def test_a_cent_that_is_wrong_anywhere_is_found(
             check(shifted, books, wrong)
 
 
+def test_a_night_counts_for_a_position_that_is_there_after_it() -> None:
+    """17:00 in New York is 22:00 UTC in winter and 21:00 in summer; Wednesday's counts three times, a weekend's not."""
+    tuesday, wednesday = day("2026-01-13T22:00"), day("2026-01-14T22:00")
+    assert list(reconcile.nights(tuesday - 1, tuesday)) == []
+    assert list(reconcile.nights(tuesday - 1, tuesday + 1)) == [(tuesday, 1)]
+    assert list(reconcile.nights(tuesday, wednesday + 1)) == [(wednesday, 3)]
+    assert list(reconcile.nights(day("2026-03-06T22:00"), day("2026-03-09T22:00"))) == [(day("2026-03-09T21:00"), 1)]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "models").is_dir(), reason="there are no further models")
 def test_all_models_there_are_add_up_to_the_cent(tmp_path: Path) -> None:
