@@ -22,32 +22,34 @@ class Guillotine:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.passed: list[str] = []
         self._at: int | None = None
-        self._torn = self._dead = False
+        self._torn = False
+        self._dead = ""
         for name in CALLS:
             patch.setattr(os, name, self._guarded(name, getattr(os, name)))
 
     def run(self, work: Callable[[], Any], at: int | None, *, torn: bool = False) -> str | None:
         """Do the work, and die before call ``at``, or half-way through it; gives that call, None if it came through."""
-        self.passed, self._at, self._torn, self._dead = [], at, torn, False
+        self.passed, self._at, self._torn, self._dead = [], at, torn, ""
         try:
             work()
-        except DeadError as death:
-            return str(death)
+        except DeadError:
+            return self._dead
         finally:
-            self._at, self._dead = None, False
+            self._at, self._dead = None, ""
         return None
 
     def _guarded(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             if self._dead:
-                raise DeadError("nothing happens after the end")
+                raise DeadError(self._dead)
             self.passed.append(name)
             if self._at is None or len(self.passed) != self._at + 1:
                 return real(*arguments, **options)
-            self._dead = True
-            if self._torn and name == "write":
+            torn = self._torn and name == "write"
+            self._dead = f"{'in' if torn else 'before'} {name} {self._at}"
+            if torn:
                 descriptor, data = arguments
                 real(descriptor, bytes(data)[: len(data) // 2])
-            raise DeadError(f"{'in' if self._torn else 'before'} {name} {self._at}")
+            raise DeadError(self._dead)
 
         return call

@@ -126,6 +126,7 @@ class Life(RuleBasedStateMachine):
         self.lab.limit(**WIDE)
         self.world = World(self.lab, tape(seed))
         self.edges: dict[tuple[str, int], bool] = {}
+        self.unread: set[str] = set()
         self.enabled = dict.fromkeys(SYMBOLS, True)
         if not cold:
             self._next_bar()
@@ -137,6 +138,7 @@ class Life(RuleBasedStateMachine):
         self.bar += 1
         self.now = self.lab.close_of(self.bar)
         self.world.hear(self.bar)
+        self.unread = {name for name in self.unread if (self.bar + 1) % World.every(name)}
         for key, edge in self.world.edges.items():
             self.edges[key] = self.edges.get(key, False) or edge
 
@@ -192,7 +194,7 @@ class Life(RuleBasedStateMachine):
             if ticked:
                 self._check_wishes(account)
         if ticked:
-            for name in MODELS:
+            for name in set(MODELS) - self.unread:
                 row = self._row(name)
                 official = truth.spoken(name, self.world.scripts[name], row)
                 if row >= 0 and self.lab.twin(name).state.last_action != official:
@@ -283,6 +285,7 @@ class Life(RuleBasedStateMachine):
         if row >= 0:
             self.world.scripts[name][row] = word
             self.world.write(name)
+            self.unread.add(name)  # a model looks at its bars when one has closed
             self.world.said[name].setdefault(T0 + row * Lab.seconds(name), []).append(WORDS[word])
 
     @rule(on=st.booleans(), deaths=several)
@@ -318,19 +321,20 @@ class Life(RuleBasedStateMachine):
         if not path.exists() or list(folder.glob("2021-*.parquet")) or list(folder.glob("2021-*.jsonl")):
             return
         books = self.lab.books(account)
-        if books.journal is None or books.journal.offset == 0:
+        if books.journal is None:
             return
         newest = folder / books.journal.file
         whole = newest.read_bytes()
         if newest.name != max(one.name for one in folder.glob("*.jsonl")):
             return
-        old, rest = whole[: books.journal.offset], whole[books.journal.offset :]
-        (folder / "2021-01.jsonl").write_bytes(old)
-        (folder / "2023-12.jsonl").write_bytes(b"")
-        newest.write_bytes(rest)
-        for one in (folder / "2021-01.jsonl", folder / "2023-12.jsonl", newest):
-            one.chmod(0o600)
-        path.write_bytes(executor_file.encode(replace(books, journal=Mark(newest.name, 0))))
+        taken, rest = whole[: books.journal.offset].splitlines(keepends=True), whole[books.journal.offset :]
+        if len(taken) < 3:
+            return
+        months = {"2021-01.jsonl": b"".join(taken[:-2]), "2023-12.jsonl": taken[-2], newest.name: taken[-1] + rest}
+        for name, lines in months.items():
+            (folder / name).write_bytes(lines)
+            (folder / name).chmod(0o600)
+        path.write_bytes(executor_file.encode(replace(books, journal=Mark(newest.name, len(taken[-1])))))
 
     def _compact(self) -> None:
         for account in self.names:
@@ -365,18 +369,14 @@ class Life(RuleBasedStateMachine):
         self._tick(1.0, [None], None) if self.bar >= 0 else None
         self._next_bar()
         self._tick(1.0, [None], None)
-        self._rest()
-        while self.bar < BARS + 1:
-            self.bar += 1
+        for account in self.names:
+            truth.legs_are_accounted_for(self.lab, account)
+        self.bar, self.unread = BARS + 1, set()
         self.now = self.lab.close_of(self.bar)
         self._tick(1.0, [None], None)
-        self._rest()
+        truth.twins_are_replays(self.lab, MODELS, self.now)
         for account in self.names:
+            truth.legs_are_accounted_for(self.lab, account)
             left = [model_of(one["label"]) for one in truth.ours(self.lab, account)]
             if left:
                 raise truth.LostError(f"{account}: never closed: {left}")
-
-    def _rest(self) -> None:
-        for account in self.names:
-            truth.legs_are_accounted_for(self.lab, account)
-        truth.twins_are_replays(self.lab, MODELS, self.now)

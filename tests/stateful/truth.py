@@ -163,7 +163,7 @@ def twins_are_replays(lab: Lab, names: tuple[str, ...], until: float) -> None:
 
 def spoken(name: str, script: list[str], row: int) -> int:
     """The official action of a scripted bar."""
-    return WORDS[script[row]] if row >= 0 else 0
+    return WORDS[script[row]] if 0 <= row < len(script) else 0
 
 
 def first_open(name: str) -> int:
