@@ -173,13 +173,15 @@ class Desk:
             return Evidence(self.positions)
         since = min(self._asked_since(leg) for leg in waiting)
         for last in (False, True):
-            seen = Evidence(self.positions, await self.broker.orders(since), await self.broker.deals(since))
+            orders, deals = await self.broker.orders(since), await self.broker.deals(since)
+            if last:  # after the deals, so that a fill that is listed has its position
+                self.positions = await self.broker.positions()
+            seen = Evidence(self.positions, orders, deals)
             if last or not self.broker.absence_grace_s or not doubtful(self.executor.models, records, seen):
                 break
             import asyncio  # not before: a run between bars on paper needs no event loop
 
             await asyncio.sleep(self.broker.absence_grace_s)
-            self.positions = await self.broker.positions()
         return seen
 
     def _asked_since(self, leg: Intent) -> float:
