@@ -69,6 +69,7 @@ COUNTS = Counts()
 kills = st.one_of(
     st.none(),
     st.tuples(st.integers(0, 16), st.booleans()),
+    st.tuples(st.integers(0, 45), st.booleans()),
 )
 """No death, or before which call that changes a file, and whether that call is half done."""
 faults = st.sampled_from([None, None, None, None, *FAULTS])

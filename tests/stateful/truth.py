@@ -114,9 +114,14 @@ def legs_are_accounted_for(lab: Lab, account: str) -> None:
     open_now = {one["position_id"] for one in lab.account(account)["positions"]}
     filled = {one["client_order_id"]: one["volume_cents"] for one in deals if not one["closing"]}
     last = {one.intent_id: one for one in journal if isinstance(one, AckRecord) and one.status != "UNKNOWN"}
+    decided: dict[str, tuple[int, int]] = {}
     for leg in journal:
         if not isinstance(leg, OpenIntent | CloseIntent) or not leg.model:
             continue
+        if isinstance(leg, OpenIntent):
+            wish = leg.direction, leg.intensity
+            if decided.setdefault(leg.intent_id, wish) != wish:
+                raise BrokenError(f"{account}: {leg.intent_id} was decided twice: {decided[leg.intent_id]}, then {wish}")
         answer = last.get(leg.intent_id)
         if answer is None:
             raise LostError(f"{account}: {leg.intent_id} has no answer on record")
