@@ -171,16 +171,26 @@ class Desk:
         waiting = unanswered(records)
         if not waiting:
             return Evidence(self.positions)
-        since = min(leg.decided_at for leg in waiting) - CLOCK_SLACK_S
+        since = min(self._asked_since(leg) for leg in waiting)
         for last in (False, True):
-            seen = Evidence(self.positions, await self.broker.orders(since), await self.broker.deals(since))
+            orders, deals = await self.broker.orders(since), await self.broker.deals(since)
+            if last:  # after the deals, so that a fill that is listed has its position
+                self.positions = await self.broker.positions()
+            seen = Evidence(self.positions, orders, deals)
             if last or not self.broker.absence_grace_s or not doubtful(self.executor.models, records, seen):
                 break
             import asyncio  # not before: a run between bars on paper needs no event loop
 
             await asyncio.sleep(self.broker.absence_grace_s)
-            self.positions = await self.broker.positions()
         return seen
+
+    def _asked_since(self, leg: Intent) -> float:
+        """From when on orders and deals tell all about a leg; of a position closed in parts, from its opening on."""
+        since = leg.decided_at - CLOCK_SLACK_S
+        held = self.books(leg.model).position
+        if isinstance(leg, CloseIntent) and held is not None and ledger.closes_in_parts(self.books(leg.model), leg):
+            return min(since, held.opened_at)
+        return since
 
     async def _note_ends(self, books: dict[str, ModelBooks], open_ids: frozenset[int]) -> None:
         """Positions that ended without us: by a stop, or by hand."""
@@ -242,14 +252,20 @@ class Desk:
             self.acks[leg.intent_id] = await self._explained(leg, ack)
 
     async def _explained(self, leg: Intent, ack: Ack) -> Ack:
-        """An ack; where the position was gone before our close came, with the deals that say why."""
-        if not isinstance(leg, CloseIntent) or ack.status != "OK" or ack.deals:
+        """An ack, with all closing deals where others had closed the position, or a part of it, before our close came.
+
+        What a part has made would be lost for good; so a close whose deals cannot be had is left to the next run.
+        """
+        if not isinstance(leg, CloseIntent) or ack.status != "OK":
             return ack
-        held = self.books(leg.model).position
+        books = self.books(leg.model)
+        in_parts = ledger.closes_in_parts(books, leg)
+        if ack.deals and not in_parts:
+            return ack
         try:
-            deals = await self.broker.deals(held.opened_at if held else leg.decided_at)
+            deals = await self.broker.deals(books.position.opened_at if books.position else leg.decided_at)
         except OracleBatchError:
-            return ack
+            return Ack(leg.intent_id, "UNKNOWN", "NO_ANSWER") if in_parts else ack
         return replace(ack, deals=tuple(deal for deal in deals if deal.position_id == leg.position_id and deal.closing))
 
     def _gate(self, entry: OpenIntent) -> str | None:

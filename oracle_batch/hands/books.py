@@ -31,7 +31,8 @@ class HeldPosition(_Value, frozen=True):
 
     ``volume_cents`` is in hundredths of a unit, ``opened_at`` Unix seconds. ``relabelled``: the intensity was changed
     in the books alone, because the new lots round to the same volume; the broker's comment is then out of date.
-    ``commission`` is what opening the volume has cost, in account currency.
+    ``commission`` is what opening it has cost, in account currency. ``in_parts``: others have closed a part of it; what
+    that part has made is counted when the rest ends.
     """
 
     position_id: int
@@ -42,6 +43,7 @@ class HeldPosition(_Value, frozen=True):
     opened_at: float
     relabelled: bool = False
     commission: float = 0.0
+    in_parts: bool = False
 
 
 class PendingClose(_Value, frozen=True):

@@ -51,8 +51,7 @@ def ended(
 ) -> Ended:
     """What a position came to, from its closing deals; ``otherwise`` is the reason when the broker shows none.
 
-    ``opening_commission`` is what the books know of it; opening deals count where they tell more, since the books
-    follow a position that was closed in part.
+    ``opening_commission`` is what the books know of it; opening deals count where they tell more.
     """
     mine = [deal for deal in deals if deal.position_id == position_id]
     closing = [deal for deal in mine if deal.closing]
@@ -72,6 +71,14 @@ def ended_by(books: ModelBooks, leg: CloseIntent, ack: Ack) -> Ended:
     held = books.position
     known = held.commission if held is not None and held.position_id == leg.position_id else 0.0
     return ended(leg.position_id, ack.deals, "order", known)
+
+
+def closes_in_parts(books: ModelBooks, leg: CloseIntent) -> bool:
+    """Whether a closing leg ends a position of which others have closed a part before; ``books`` are those before it."""
+    held = books.position
+    if held is None or held.position_id != leg.position_id:
+        return False
+    return held.in_parts or leg.volume_cents < held.volume_cents
 
 
 def after_ack(books: ModelBooks, intent: Intent, ack: Ack) -> ModelBooks:
@@ -146,8 +153,7 @@ def adopted(books: ModelBooks, position: Position) -> ModelBooks:
     if held is not None and held.position_id == position.position_id:
         if held.volume_cents == position.volume_cents:
             return books
-        left = replace(held, volume_cents=position.volume_cents, commission=position.commission)
-        return replace(books, position=left)
+        return replace(books, position=replace(held, volume_cents=position.volume_cents, in_parts=True))
     intensity = real_intensity(position, books)
     if intensity is None:
         return books

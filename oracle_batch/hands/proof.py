@@ -48,6 +48,8 @@ def _opening(leg: OpenIntent, seen: Evidence, known_ids: frozenset[int]) -> Find
     if any(order.state == "working" for order in orders):
         return "unsure"
     fills = tuple(deal for deal in seen.deals if deal.client_order_id == leg.intent_id and not deal.closing)
+    if fills and not _seen_through(fills[0].position_id, seen):
+        return "unsure"  # the list of positions is behind
     if fills:
         volume = sum(deal.volume_cents for deal in fills)
         price = sum(deal.price * deal.volume_cents for deal in fills) / volume
@@ -60,6 +62,12 @@ def _opening(leg: OpenIntent, seen: Evidence, known_ids: frozenset[int]) -> Find
             return Ack(leg.intent_id, "OK", RECOVERED, position.position_id, position.entry_price)
     refused = next((order for order in orders if order.state in _REFUSED), None)
     return "absent" if refused is None else Ack(leg.intent_id, "FAIL", _REFUSED[refused.state])
+
+
+def _seen_through(position_id: int, seen: Evidence) -> bool:
+    """Whether a position that a fill has opened is listed, or has ended since."""
+    listed = any(position.position_id == position_id for position in seen.positions)
+    return listed or any(deal.closing and deal.position_id == position_id for deal in seen.deals)
 
 
 def _closing(leg: CloseIntent, seen: Evidence) -> Finding:

@@ -83,11 +83,11 @@ def test_a_close_by_another_position_than_the_one_held_costs_only_itself() -> No
     assert ledger.ended_by(ModelBooks(position=other), CLOSE, DONE).opening_commission == 0.0
 
 
-def test_a_position_that_was_closed_in_part_costs_what_is_left() -> None:
+def test_a_position_that_was_closed_in_part_has_cost_all_the_same() -> None:
     half = replace(POSITION, volume_cents=150_000, commission=0.05)
     left = ledger.adopted(ModelBooks(position=with_(HELD, commission=0.1)), half).position
     assert left is not None
-    assert (left.volume_cents, left.commission) == (150_000, 0.05)
+    assert (left.volume_cents, left.commission, left.in_parts) == (150_000, 0.1, True)
 
 
 def test_an_end_without_deals_is_remembered_as_of_now() -> None:
@@ -171,7 +171,7 @@ def test_the_intensity_is_read_from_the_comment_then_the_books_never_from_the_vo
 
 def test_a_position_that_lost_a_part_is_held_with_what_is_left() -> None:
     books = ledger.adopted(ModelBooks(position=HELD), replace(POSITION, volume_cents=100_000))
-    assert books.position == with_(HELD, volume_cents=100_000)
+    assert books.position == with_(HELD, volume_cents=100_000, in_parts=True)
     assert ledger.adopted(books, replace(POSITION, volume_cents=100_000)) is books
     assert ledger.adopted(ModelBooks(), replace(POSITION, comment="")) == ModelBooks()
 

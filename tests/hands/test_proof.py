@@ -49,6 +49,16 @@ def test_an_order_that_was_filled_without_a_deal_yet_is_waited_for() -> None:
     assert find(OPEN, seen([OURS], [order("filled")])) == "unsure"
 
 
+def test_a_fill_whose_position_is_neither_listed_nor_ended_is_waited_for() -> None:
+    """Else the position would be taken for one that somebody has closed."""
+    fill = deal(8, closing=False, client=OPEN.intent_id)
+    assert find(OPEN, seen(orders=[order("filled")], deals=[fill])) == "unsure"
+    stopped = replace(deal(8, closing=True), deal_id=2)
+    found = find(OPEN, seen(orders=[order("filled")], deals=[fill, stopped]))
+    assert isinstance(found, Ack)
+    assert (found.status, found.deals) == ("OK", (fill,))
+
+
 @pytest.mark.parametrize("state", ["rejected", "cancelled", "expired"])
 def test_an_order_that_came_to_nothing_is_a_refusal(state: OrderState) -> None:
     found = find(OPEN, seen(orders=[order(state)]))
