@@ -92,7 +92,7 @@ def scene() -> Lab:
 
 def tape(seed: int) -> list[tuple[tuple[str, ...], str, str]]:
     """What every model says on every quarter of an hour, and how the market moves."""
-    chance = random.Random(seed)  # noqa: S311 - a repeatable tape
+    chance = random.Random(seed)
     words, moves = ["W", "L1", "L1", "L2", "L3", "S1", "S2", "S3"], ["quiet"] * 5 + ["wild", "down", "up"]
     return [(tuple(chance.choice(words) for _ in MODELS), chance.choice(moves), "") for _ in range(BARS)]
 
