@@ -74,7 +74,7 @@ def ended_by(books: ModelBooks, leg: CloseIntent, ack: Ack) -> Ended:
 
 
 def closes_in_parts(books: ModelBooks, leg: CloseIntent) -> bool:
-    """Whether a closing leg ends a position of which others have closed a part before; ``books`` are those before it."""
+    """Whether a closing leg ends a position of which others closed a part before; ``books`` are those before it."""
     held = books.position
     if held is None or held.position_id != leg.position_id:
         return False

@@ -144,7 +144,7 @@ def test_a_netted_position_keeps_its_swap_when_more_is_added() -> None:
     assert swap(engine) == -195 - 130
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 40), st.sampled_from([-1, 0, 1])), min_size=1, max_size=12),
     st.sampled_from(["USD", "EUR", "JPY"]),

@@ -160,7 +160,7 @@ class Life(RuleBasedStateMachine):
             self.weather.fault = fault
             held_back = bool(self.weather.behind)
             failed: list[OracleBatchError] = []
-            killed = self.killer.run(lambda at=now: self._tried(work, at, failed), at, torn=torn)  # type: ignore[misc]
+            killed = self.killer.run(lambda at=now, into=failed: self._tried(work, at, into), at, torn=torn)  # type: ignore[misc]
             COUNTS.points += len(self.killer.passed)
             if killed is not None:
                 COUNTS.kills += 1
@@ -315,7 +315,7 @@ class Life(RuleBasedStateMachine):
             self._age(account)
         if self._run(lambda _: self._compact(), 1.0, deaths, None):
             for account in self.names:
-                assert not [one for one in self.lab.workspace.journal_folder(account).glob("*.jsonl") if "2021" in one.name]
+                assert not list(self.lab.workspace.journal_folder(account).glob("2021-*.jsonl"))
 
     def _age(self, account: str) -> None:
         folder, path = self.lab.workspace.journal_folder(account), self.lab.workspace.executor_path(account)

@@ -41,7 +41,7 @@ def held(lab: Lab, account: str, name: str) -> dict[str, Any] | None:
 
 
 def nothing_twice(lab: Lab, account: str) -> None:
-    """Holds at every instant, whatever has died: one position a model, one deal an entry, no more than was asked for."""
+    """Holds at every instant, whatever has died: one position a model, one deal an entry, no more than was asked."""
     labels = Counter(one["label"] for one in ours(lab, account))
     if any(number > 1 for number in labels.values()):
         raise TwiceError(f"{account}: two positions of one model: {labels}")
@@ -121,12 +121,13 @@ def legs_are_accounted_for(lab: Lab, account: str) -> None:
         if isinstance(leg, OpenIntent):
             wish = leg.direction, leg.intensity
             if decided.setdefault(leg.intent_id, wish) != wish:
-                raise BrokenError(f"{account}: {leg.intent_id} was decided twice: {decided[leg.intent_id]}, then {wish}")
+                raise BrokenError(f"{account}: {leg.intent_id} was decided twice: {decided[leg.intent_id]}, {wish}")
         answer = last.get(leg.intent_id)
         if answer is None:
             raise LostError(f"{account}: {leg.intent_id} has no answer on record")
         if isinstance(leg, OpenIntent) and (leg.intent_id in filled) != (answer.status == "OK"):
-            raise LostError(f"{account}: {leg.intent_id} is {answer.status} on record, filled: {leg.intent_id in filled}")
+            found = leg.intent_id in filled
+            raise LostError(f"{account}: {leg.intent_id} is {answer.status} on record, filled: {found}")
         if isinstance(leg, OpenIntent) and filled.get(leg.intent_id, 0) > leg.volume_cents:
             raise TwiceError(f"{account}: more of {leg.intent_id} was filled than was asked for")
         if isinstance(leg, CloseIntent) and answer.status == "OK" and leg.position_id in open_now:
