@@ -33,7 +33,15 @@ from oracle_batch.hands.protection import Distances, Terms
 from oracle_batch.hands.trade_log import counted
 from oracle_batch.hands.watch import Upkeep, begin
 from oracle_batch.journalling import ack_records, close_record
-from oracle_batch.recover import Recovery, doubtful, plan_event, recover, unanswered
+from oracle_batch.recover import (
+    Recovery,
+    doubtful,
+    not_yet_told,
+    plan_event,
+    recover,
+    unanswered,
+    without_torn_answers,
+)
 from oracle_batch.report import AccountOutcome, Outcome
 from oracle_batch.store import executor as executor_file
 from oracle_batch.store.executor import Executor
@@ -146,13 +154,15 @@ class Desk:
     async def _fold(self, tail: Tail) -> dict[str, ModelBooks]:
         damaged = self.executor.damaged
         records = [one for one in tail.records if getattr(one, "model", None) not in damaged]
+        records = without_torn_answers(records)
         self.recovery = recover(self.executor.models, records, await self._evidence(records))
         for leg in self.recovery.unsure:
             _log.warning("%s: the broker does not tell yet what became of it; %s waits", leg.intent_id, leg.model)
         for intent, ack in self.recovery.found:
             _log.warning("recovered %s: %s %s", intent.intent_id, ack.status, ack.reason)
             self._note_close(intent, ack)
-            self.before_send += ack_records(intent, ack, self.models, self.specs, None, self.ends.get(intent.intent_id))
+            told = ack_records(intent, ack, self.models, self.specs, None, self.ends.get(intent.intent_id))
+            self.before_send += not_yet_told(told, records)
         for name, symbol, result in self.recovery.ends.values():
             self.remember_end(name, symbol, result)
         for one in self.recovery.concluded:
@@ -371,7 +381,7 @@ class Desk:
         unknown = {leg.intent_id: leg for leg in self.intents if self.acks[leg.intent_id].status == "UNKNOWN"}
         plans = [one for one in self.plans if any(leg.intent_id in unknown for leg in legs_of(one))]
         if unknown or unsettled:
-            self.journal.append([*unsettled, *map(plan_event, plans), *unknown.values()])
+            self.journal.append([*unsettled, *(plan_event(one, unknown) for one in plans), *unknown.values()])
         self.executor = with_(self.executor, journal=mark)
 
     def commit(self) -> None:

@@ -8,7 +8,7 @@ run would have done. The rules, numbered, are in docs/exactly-once.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ POSITION_GIVEN = "position_given"
 POSITION_ENDED = "position_ended"
 ACCOUNT_PAUSED = "account_paused"
 RISK_RESET = "risk_reset"
+TORN = "journal_torn"
 """Events that a rerun needs to read back."""
 
 
@@ -67,8 +68,8 @@ class Recovery:
     standing: dict[str, Standing] = field(default_factory=dict)
 
 
-def plan_event(plan: ModelPlan) -> Event:
-    """What is not in the legs of a plan, for a run that has to finish it."""
+def plan_event(plan: ModelPlan, open_legs: Container[str] | None = None) -> Event:
+    """What is not in the legs of a plan, for a run that has to finish it; with ``open_legs``, of those only."""
     waiting = plan.waiting
     detail = {
         "bar_time": plan.bar_time,
@@ -78,9 +79,28 @@ def plan_event(plan: ModelPlan) -> Event:
         "numbers": dict(plan.numbers),
         "upkeep": None if plan.upkeep is None else msgspec.to_builtins(plan.upkeep),
         "waiting": None if waiting is None else {"cause": waiting.cause, "direction": waiting.direction},
-        "legs": [leg.intent_id for leg in legs_of(plan)],
+        "legs": [leg.intent_id for leg in legs_of(plan) if open_legs is None or leg.intent_id in open_legs],
     }
     return Event(PLAN, plan.model, detail)
+
+
+def without_torn_answers(tail: Sequence[Record]) -> list[Record]:
+    """The tail without answers that may not be on record as a whole: what follows them was torn off.
+
+    Of a batch that a crash has cut short, whole lines stay. An answer is followed by its fills and the end that it
+    made, so the last answer before a tear, or at the end of all, is asked for once more.
+    """
+    kept: list[Record] = []
+    last: int | None = None
+    for record in (*tail, Event(TORN)):
+        if isinstance(record, Event) and record.name == TORN and last is not None:
+            del kept[last]
+        if isinstance(record, AckRecord) and record.status == "OK":
+            last = len(kept)
+        elif not isinstance(record, Fill | Close):
+            last = None
+        kept.append(record)
+    return kept[:-1]
 
 
 def unanswered(tail: Sequence[Record]) -> list[Intent]:
@@ -162,6 +182,18 @@ def recover(books: Mapping[str, ModelBooks], tail: Sequence[Record], seen: Evide
     return result
 
 
+def not_yet_told(records: Sequence[Record], tail: Sequence[Record]) -> list[Record]:
+    """Records without the fills and ends that the tail has already."""
+    deals = {record.deal.deal_id for record in tail if isinstance(record, Fill)}
+    ends = {record.position_id for record in tail if isinstance(record, Close)}
+    return [
+        record
+        for record in records
+        if not (isinstance(record, Fill) and record.deal.deal_id in deals)
+        and not (isinstance(record, Close) and record.position_id in ends)
+    ]
+
+
 def _conclude(result: Recovery, tail: Sequence[Record], legs: Mapping[str, Intent], acks: Mapping[str, Ack]) -> None:
     """Conclude the newest plan of every model, unless a leg of it is open: then its decision stands."""
     newest = {
@@ -175,6 +207,8 @@ def _conclude(result: Recovery, tail: Sequence[Record], legs: Mapping[str, Inten
         if event.name == DECIDED:
             result.standing[model] = msgspec.convert(event.detail, Standing)
             continue
+        if not all(leg in legs for leg in event.detail["legs"]):
+            continue  # its intents were torn off: nothing has left
         plan = _plan(model, event.detail, legs)
         answers = answers_to(plan, acks)
         if any(ack.reason == NEVER_ARRIVED for ack in answers) or any(leg in unsure for leg in event.detail["legs"]):
@@ -188,7 +222,11 @@ def _keep_unsettled(result: Recovery, tail: Sequence[Record]) -> None:
     """What the next run has to read again: the legs that nobody knows about yet, after the plans they belong to."""
     ids = {leg.intent_id for leg in result.unsure}
     plans = [record for record in tail if isinstance(record, Event) and record.name == PLAN]
-    result.unsettled = [*(plan for plan in plans if ids & set(plan.detail["legs"])), *result.unsure]
+    for plan in plans:
+        open_legs = [leg for leg in plan.detail["legs"] if leg in ids]
+        if open_legs:
+            result.unsettled.append(Event(PLAN, plan.model, {**plan.detail, "legs": open_legs}))
+    result.unsettled += result.unsure
 
 
 def _plan(model: str, detail: Mapping[str, Any], legs: Mapping[str, Intent]) -> ModelPlan:

@@ -1,4 +1,4 @@
-"""A process that dies at one of its system calls: that call has not happened, or half of it, and none after it does."""
+"""A process that dies at one of its system calls: that call has not happened, or a part of it, and none after it does."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Guillotine:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.passed: list[str] = []
         self._at: int | None = None
-        self._torn = False
+        self._share = 0.0
         self._dead = ""
         for name in CALLS:
             patch.setattr(os, name, self._guarded(name, getattr(os, name)))
 
-    def run(self, work: Callable[[], Any], at: int | None, *, torn: bool = False) -> str | None:
-        """Do the work, and die before call ``at``, or half-way through it; gives that call, None if it came through."""
-        self.passed, self._at, self._torn, self._dead = [], at, torn, ""
+    def run(self, work: Callable[[], Any], at: int | None, share: float = 0.0) -> str | None:
+        """Do the work, and die before call ``at``, a write when so much is written; gives it, None if it came through."""
+        self.passed, self._at, self._share, self._dead = [], at, share, ""
         try:
             work()
         except DeadError:
@@ -45,11 +45,11 @@ class Guillotine:
             self.passed.append(name)
             if self._at is None or len(self.passed) != self._at + 1:
                 return real(*arguments, **options)
-            torn = self._torn and name == "write"
+            torn = self._share > 0 and name == "write"
             self._dead = f"{'in' if torn else 'before'} {name} {self._at}"
             if torn:
                 descriptor, data = arguments
-                real(descriptor, bytes(data)[: len(data) // 2])
+                real(descriptor, bytes(data)[: int(len(data) * self._share)])
             raise DeadError(self._dead)
 
         return call

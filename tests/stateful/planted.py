@@ -78,6 +78,11 @@ def part_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ledger, "closes_in_parts", lambda *_: False)
 
 
+def torn_batch_counts(patch: pytest.MonkeyPatch) -> None:
+    """Of a batch that was cut short, an answer counts though its fills and its end were cut off."""
+    patch.setattr(desk_module, "without_torn_answers", list)
+
+
 def position_behind_taken_for_gone(patch: pytest.MonkeyPatch) -> None:
     """A fill whose position is not listed yet is taken for one that has ended."""
     patch.setattr(proof, "_seen_through", lambda *_: True)
@@ -95,5 +100,6 @@ BUGS: Final[Mapping[str, Callable[[pytest.MonkeyPatch], None]]] = {
         mark_too_early,
         part_forgotten,
         position_behind_taken_for_gone,
+        torn_batch_counts,
     )
 }
