@@ -161,11 +161,7 @@ class Life(RuleBasedStateMachine):
             self.weather.fault = fault
             held_back = bool(self.weather.behind)
             failed: list[OracleBatchError] = []
-<<<<<<< HEAD
-            killed = self.killer.run(lambda at=now, into=failed: self._tried(work, at, into), at, torn=torn)  # type: ignore[misc]
-=======
-            killed = self.killer.run(lambda at=now: self._tried(work, at, failed), at, share)  # type: ignore[misc]
->>>>>>> once
+            killed = self.killer.run(lambda at=now, into=failed: self._tried(work, at, into), at, share)  # type: ignore[misc]
             COUNTS.points += len(self.killer.passed)
             if killed is not None:
                 COUNTS.kills += 1
@@ -320,13 +316,9 @@ class Life(RuleBasedStateMachine):
             self._age(account)
         if self._run(lambda _: self._compact(), 1.0, deaths, None):
             for account in self.names:
-<<<<<<< HEAD
-                assert not list(self.lab.workspace.journal_folder(account).glob("2021-*.jsonl"))
-=======
                 assert not [
                     one for one in self.lab.workspace.journal_folder(account).glob("*.jsonl") if "2021" in one.name
                 ]
->>>>>>> once
 
     def _age(self, account: str) -> None:
         folder, path = self.lab.workspace.journal_folder(account), self.lab.workspace.executor_path(account)

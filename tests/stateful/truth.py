@@ -121,25 +121,14 @@ def legs_are_accounted_for(lab: Lab, account: str) -> None:
         if isinstance(leg, OpenIntent):
             wish = leg.direction, leg.intensity
             if decided.setdefault(leg.intent_id, wish) != wish:
-<<<<<<< HEAD
                 raise BrokenError(f"{account}: {leg.intent_id} was decided twice: {decided[leg.intent_id]}, {wish}")
-=======
-                raise BrokenError(
-                    f"{account}: {leg.intent_id} was decided twice: {decided[leg.intent_id]}, then {wish}"
-                )
->>>>>>> once
         answer = last.get(leg.intent_id)
         if answer is None:
             raise LostError(f"{account}: {leg.intent_id} has no answer on record")
         if isinstance(leg, OpenIntent) and (leg.intent_id in filled) != (answer.status == "OK"):
-<<<<<<< HEAD
-            found = leg.intent_id in filled
-            raise LostError(f"{account}: {leg.intent_id} is {answer.status} on record, filled: {found}")
-=======
             raise LostError(
                 f"{account}: {leg.intent_id} is {answer.status} on record, filled: {leg.intent_id in filled}"
             )
->>>>>>> once
         if isinstance(leg, OpenIntent) and filled.get(leg.intent_id, 0) > leg.volume_cents:
             raise TwiceError(f"{account}: more of {leg.intent_id} was filled than was asked for")
         if isinstance(leg, CloseIntent) and answer.status == "OK" and leg.position_id in open_now:
