@@ -154,7 +154,8 @@ class OpenIntent:
 
     ``decided_at`` is the instant the decision belongs to (the bar's close for a tick in time);
     ``deadline`` the last instant at which it may be sent. ``after_close`` is the position whose confirmed
-    full close releases it, for the second leg of a reversal.
+    full close releases it, for the second leg of a reversal. With ``same_side`` that position has the entry's
+    direction, and only our own close releases it: after a stop it would be a re-entry.
 
     ``stop_relative`` and ``target_relative`` are distances from the fill price in 1/100000 (0: none), multiples of
     10^(5 − digits). With ``max_slippage_points`` (the symbol's points; 0: no limit) the order is not filled at a price
@@ -176,6 +177,7 @@ class OpenIntent:
     target_relative: int = 0
     max_slippage_points: float = 0.0
     stop_trigger: StopTrigger = "trade"
+    same_side: bool = False
 
 
 @dataclass(frozen=True, slots=True)

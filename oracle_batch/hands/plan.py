@@ -196,6 +196,7 @@ def _entry(
         found.distances.target_relative or 0 if found is not None else 0,
         candidate.settings.max_slippage_points,
         candidate.settings.stop_trigger_method,
+        close is not None and candidate.position is not None and candidate.position.direction == desired.direction,
     )
 
 

@@ -173,3 +173,13 @@ def test_a_bar_revised_after_its_fill_is_counted_although_the_twin_was_not_writt
     assert came_to(lab.tick(1, late=5.0), EURUSD) == ("OPEN", "OK", "RECOVERED")
     assert lab.books().models[EURUSD].decisions_revised == 1
     assert lab.positions() == [("oracle:EURUSD_M15", 1, 100_000)]
+
+
+def test_a_change_of_strength_says_that_it_stays_on_its_side(tmp_path: Path) -> None:
+    """So that the broker lets it follow our own close alone."""
+    lab = Lab(tmp_path / "home")
+    lab.add("EURUSD", "M15", "W L1 L3 S2 W")
+    for bar in range(4):
+        lab.tick(bar)
+    entered = [one for one in lab.journal() if isinstance(one, OpenIntent)]
+    assert [(one.direction, one.same_side) for one in entered] == [(1, False), (1, True), (-1, False)]

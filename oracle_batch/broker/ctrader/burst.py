@@ -80,8 +80,8 @@ class Burst:
         self._news = asyncio.Event()
         self._lost = False
 
-    async def run(self, intents: Sequence[Request], gone: frozenset[int]) -> list[Leg]:
-        """Send all legs and see them through; ``gone`` are positions known to be closed.
+    async def run(self, intents: Sequence[Request], gone: frozenset[int], ours: frozenset[int]) -> list[Leg]:
+        """Send all legs and see them through; ``gone`` are positions known to be closed, ``ours`` those closed by us.
 
         Every leg has its ack afterwards, in the same order.
         """
@@ -93,7 +93,7 @@ class Burst:
             if course.leg.ack is None and isinstance(intent, OpenIntent) and intent.after_close is not None:
                 if intent.after_close in closing:
                     course.state = "waiting"
-                elif intent.after_close not in gone:
+                elif intent.after_close not in (ours if intent.same_side else gone):
                     course.leg.fail(CLOSE_NOT_CONFIRMED)
         stop = self._session.listen(self._heard)
         try:
@@ -150,7 +150,7 @@ class Burst:
             intent = course.leg.intent
             if course.state == "waiting" and course.leg.ack is None and isinstance(intent, OpenIntent):
                 close = closes[intent.after_close or 0]
-                if close.confirmed:
+                if close.closed_by_us if intent.same_side else close.confirmed:
                     course.state = "ready"
                 elif close.ack is not None:
                     course.leg.fail(CLOSE_NOT_CONFIRMED)

@@ -51,6 +51,7 @@ class Execution:
         self._money_digits = money_digits
         self._limited_risk = limited_risk
         self._gone: set[int] = set()
+        self._ours: set[int] = set()
 
     async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
         """All legs in one burst; see ``burst``. An entry whose stop is triggered otherwise is amended once filled."""
@@ -68,11 +69,13 @@ class Execution:
             return refused or gate(entry)
 
         burst = self._burst(ids, since, guarded)
-        legs = await burst.run(intents, gone)
-        self._gone |= {leg.intent.position_id for leg in legs if isinstance(leg.intent, CloseIntent) and leg.confirmed}
+        legs = await burst.run(intents, gone, frozenset(self._ours))
+        closes = [(leg, leg.intent.position_id) for leg in legs if isinstance(leg.intent, CloseIntent)]
+        self._gone |= {position_id for leg, position_id in closes if leg.confirmed}
+        self._ours |= {position_id for leg, position_id in closes if leg.closed_by_us}
         triggers = [one for leg in legs if (one := _trigger_amendment(leg)) is not None]
         if triggers:
-            await self._burst(ids, since, guarded).run(triggers, frozenset())
+            await self._burst(ids, since, guarded).run(triggers, frozenset(), frozenset())
         return [leg.ack or Ack(leg.intent.intent_id, "UNKNOWN") for leg in legs]
 
     # inside

@@ -138,6 +138,14 @@ class Leg:
         """It does not leave."""
         self.ack = Ack(self.intent.intent_id, "SKIP", reason)
 
+    @property
+    def closed_by_us(self) -> bool:
+        """Whether a close has ended its whole position itself; what a stop or a hand has ended, it has not."""
+        ack = self.ack
+        if not self.confirmed or ack is None or ack.status != "OK" or ack.reason is not None:
+            return False
+        return bool(ack.deals) and all(deal.reason == "order" for deal in ack.deals)
+
     def fail(self, code: str) -> None:
         """It has definitely not been carried out."""
         self.ack = Ack(self.intent.intent_id, "FAIL", code, self._of_position(), deals=self._deals())

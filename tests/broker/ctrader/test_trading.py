@@ -93,6 +93,38 @@ def test_a_stop_that_fired_first_makes_the_close_done_already(tmp_path: Path) ->
     run(scenario())
 
 
+@pytest.mark.parametrize(("direction", "answer"), [(1, ("FAIL", "CLOSE_NOT_CONFIRMED")), (-1, ("OK", None))])
+def test_after_a_stop_that_fired_first_only_the_other_side_may_follow(
+    tmp_path: Path, direction: int, answer: tuple[str, str | None]
+) -> None:
+    async def scenario() -> None:
+        async with lab(tmp_path) as found:
+            [ack] = await opened(found)
+            found.exchange.close(found.account, ack.position_id or 0, LOT // 10)
+            entered = entry(2, direction=direction, after_close=ack.position_id, same_side=direction > 0)
+            closed, followed = await found.broker.execute([exit_of(ack.position_id or 0), entered], open_gate)
+            assert (closed.status, closed.reason) == ("OK", "ALREADY_CLOSED")
+            assert (followed.status, followed.reason) == answer
+            later = entry(3, direction=direction, after_close=ack.position_id, same_side=direction > 0)
+            [again] = await found.broker.execute([later], open_gate)
+            assert (again.status, again.reason) == answer
+
+    run(scenario())
+
+
+def test_a_change_of_strength_follows_our_own_close(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with lab(tmp_path) as found:
+            [ack] = await opened(found)
+            stronger = entry(2, after_close=ack.position_id, same_side=True)
+            closed, followed = await found.broker.execute([exit_of(ack.position_id or 0), stronger], open_gate)
+            assert [(one.status, one.reason) for one in (closed, followed)] == [("OK", None), ("OK", None)]
+            [later] = await found.broker.execute([entry(3, after_close=ack.position_id, same_side=True)], open_gate)
+            assert later.status == "OK"
+
+    run(scenario())
+
+
 def test_an_entry_whose_close_nobody_sent_waits_for_proof(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with lab(tmp_path) as found:
