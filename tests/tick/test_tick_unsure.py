@@ -10,7 +10,7 @@ import pytest
 
 from oracle_batch import desk as desk_module
 from oracle_batch import guarding
-from oracle_batch.broker.base import Ack, Broker, Deal, Gate, PlacedOrder, Position, Request
+from oracle_batch.broker.base import Ack, Broker, Deal, Gate, OpenIntent, PlacedOrder, Position, Request
 from tests.tick.fakes import Wrapped, install, uninstall
 from tests.tick.lab import Lab, came_to, outcome
 
