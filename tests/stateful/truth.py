@@ -41,7 +41,7 @@ def held(lab: Lab, account: str, name: str) -> dict[str, Any] | None:
 
 
 def nothing_twice(lab: Lab, account: str) -> None:
-    """Holds at every instant, whatever has died: one position a model, one deal an entry, no more than was asked for."""
+    """Holds at every instant, whatever has died: one position a model, one deal an entry."""
     labels = Counter(one["label"] for one in ours(lab, account))
     if any(number > 1 for number in labels.values()):
         raise TwiceError(f"{account}: two positions of one model: {labels}")
