@@ -8,11 +8,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COVERAGE_MIN := 90
 # The environment with the releases that ctrader-open-api itself pins, for the tests that touch them.
 PINNED ?= .venv-pinned
+CHAOS_SECONDS ?= 600
+CHAOS_SEED ?= 0
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-pinned check static format bench lock clean
+.PHONY: help demo test test-pinned check static format bench chaos lock clean
 
 help:
 	@echo "make demo    a few hundred ticks on the paper broker, with a report"
@@ -21,6 +23,7 @@ help:
 	@echo "make static  formatting, lint and types"
 	@echo "make check   static and test"
 	@echo "make bench   the benchmarks; the last line is one JSON object"
+	@echo "make chaos   kill, fail and cut off ticks at every system call for CHAOS_SECONDS; the last line is one JSON object"
 	@echo "make format  put the code into the project's format"
 	@echo "make lock    resolve the dependencies anew into requirements/*.lock"
 	@echo "make clean   remove .venv and everything that was generated"
@@ -47,6 +50,10 @@ format: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python bench/run.py
+
+# CHAOS_SEED draws other points and other lives.
+chaos: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.chaos --lives --seconds $(CHAOS_SECONDS) --seed $(CHAOS_SEED)
 
 lock: $(VENV)/dev.stamp
 	UV=$(BIN)/uv tools/lock

@@ -1,4 +1,4 @@
-"""A process that dies at a system call: that one has not happened, or a part of it, and none after it does."""
+"""A process that dies at one of its system calls: it has not happened, or a part of it, and none after it does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Guillotine:
             patch.setattr(os, name, self._guarded(name, getattr(os, name)))
 
     def run(self, work: Callable[[], Any], at: int | None, share: float = 0.0) -> str | None:
-        """Do the work, and die before call ``at``, a write when so much is written; gives it, None if it is through."""
+        """Do the work, and die before call ``at``, or in it, so much written; gives it, None if it came through."""
         self.passed, self._at, self._share, self._dead = [], at, share, ""
         try:
             work()

@@ -7,12 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import event, note
+from hypothesis import currently_in_test_context, event, note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
@@ -77,6 +77,13 @@ faults = st.sampled_from([None, None, None, None, *FAULTS])
 lags = st.sampled_from([None, None, *LAGS])
 several = st.lists(kills, min_size=1, max_size=3)
 """Runs of the same thing one after another, each of which may die: deaths in recovery, and in the recovery of that."""
+
+
+def tell(what: str) -> None:
+    """For the statistics and the story of a life, where hypothesis writes one."""
+    if currently_in_test_context():
+        note(what)
+        event(what.rsplit(" ", 1)[0])
 
 
 @cache
@@ -161,12 +168,11 @@ class Life(RuleBasedStateMachine):
             self.weather.fault = fault
             held_back = bool(self.weather.behind)
             failed: list[OracleBatchError] = []
-            killed = self.killer.run(lambda at=now, into=failed: self._tried(work, at, into), at, share)  # type: ignore[misc]
+            killed = self.killer.run(partial(self._tried, work, now, failed), at, share)
             COUNTS.points += len(self.killer.passed)
             if killed is not None:
                 COUNTS.kills += 1
-                note(f"killed {killed}")
-                event(f"killed {killed.rsplit(' ', 1)[0]}")
+                tell(f"killed {killed}")
             clean = killed is None and fault is None and not held_back and not failed
             if failed and fault is None and not held_back:
                 raise failed[0]
@@ -272,7 +278,6 @@ class Life(RuleBasedStateMachine):
         if found:
             one = found[number % len(found)]
             volume = one["volume_cents"] // 2 // 100_000 * 100_000 if part else one["volume_cents"]
-            event(f"closed by hand {'in part' if part else 'whole'}")
             broker = self.lab.paper()
             engine = broker._engine
             before = engine.book

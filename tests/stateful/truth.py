@@ -41,7 +41,7 @@ def held(lab: Lab, account: str, name: str) -> dict[str, Any] | None:
 
 
 def nothing_twice(lab: Lab, account: str) -> None:
-    """Holds at every instant, whatever has died: one position a model, one deal an entry, no more than was asked."""
+    """Holds at every instant, whatever has died: one position a model, one deal an entry."""
     labels = Counter(one["label"] for one in ours(lab, account))
     if any(number > 1 for number in labels.values()):
         raise TwiceError(f"{account}: two positions of one model: {labels}")
@@ -121,7 +121,9 @@ def legs_are_accounted_for(lab: Lab, account: str) -> None:
         if isinstance(leg, OpenIntent):
             wish = leg.direction, leg.intensity
             if decided.setdefault(leg.intent_id, wish) != wish:
-                raise BrokenError(f"{account}: {leg.intent_id} was decided twice: {decided[leg.intent_id]}, {wish}")
+                raise BrokenError(
+                    f"{account}: {leg.intent_id} was decided twice: {decided[leg.intent_id]}, then {wish}"
+                )
         answer = last.get(leg.intent_id)
         if answer is None:
             raise LostError(f"{account}: {leg.intent_id} has no answer on record")
