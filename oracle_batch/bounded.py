@@ -19,6 +19,7 @@ from oracle_batch.errors import DeadlineError, StoppedError
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+_noted: Final[list[bool]] = []
 
 _STDERR: Final = 2
 WATCHDOG_S: Final = 15.0
@@ -85,12 +86,21 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        _noted.append(True)
         if not task.done():
             _log.warning("told to end: first finishing the orders that are on their way")
             await asyncio.wait({task}, timeout=FINISH_S)
         if not task.done():
             task.cancel()
         return await task
+
+
+def told_to_end() -> bool:
+    """Whether this process was told to end while orders were on their way, which was only noted then.
+
+    Whoever does more than one run asks after each.
+    """
+    return bool(_noted)
 
 
 def _has_loop() -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from oracle_batch.bounded import told_to_end
 from oracle_batch.broker.paper_account import load_book
 from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
@@ -125,6 +126,8 @@ def play(workspace: Workspace, count: int, progress: ShowProgress) -> Summary:
         for instant in instants:
             clock.instant = instant + 1
             report = asyncio.run(tick(Job(workspace, settings, clock)))
+            if told_to_end():
+                raise KeyboardInterrupt
             outcomes = report.accounts[settings.accounts[0].account].models.values()
             decisions.update(one.decision for one in outcomes if one.decision is not None)
             bar.advance()
