@@ -72,8 +72,10 @@ def _seen_through(position_id: int, seen: Evidence) -> bool:
 
 def _closing(leg: CloseIntent, seen: Evidence) -> Finding:
     if any(position.position_id == leg.position_id for position in seen.positions):
-        working = (order for order in seen.orders if order.closing and order.position_id == leg.position_id)
-        return "unsure" if any(order.state == "working" for order in working) else "absent"
+        orders = [order for order in seen.orders if order.closing and order.position_id == leg.position_id]
+        listed = {deal.order_id for deal in seen.deals}
+        behind = any(order.state == "filled" and order.order_id not in listed for order in orders)
+        return "unsure" if behind or any(order.state == "working" for order in orders) else "absent"
     closing = tuple(deal for deal in seen.deals if deal.position_id == leg.position_id and deal.closing)
     last = closing[-1].price if closing else None
     return Ack(leg.intent_id, "OK", RECOVERED, leg.position_id, last, None, closing)

@@ -59,6 +59,15 @@ def test_a_fill_whose_position_is_neither_listed_nor_ended_is_waited_for() -> No
     assert (found.status, found.deals) == ("OK", (fill,))
 
 
+def test_a_close_that_was_filled_without_a_deal_yet_is_waited_for() -> None:
+    """Else it would be sent again, and the end that it made would never be told."""
+    held = replace(OLD, position_id=CLOSE.position_id)
+    filled = order("filled", "", closing=True, position=CLOSE.position_id)
+    assert find(CLOSE, seen([held], [filled])) == "unsure"
+    part = replace(deal(CLOSE.position_id, closing=True), order_id=filled.order_id)
+    assert find(CLOSE, seen([held], [filled], [part])) == "absent", "a part that others have closed"
+
+
 @pytest.mark.parametrize("state", ["rejected", "cancelled", "expired"])
 def test_an_order_that_came_to_nothing_is_a_refusal(state: OrderState) -> None:
     found = find(OPEN, seen(orders=[order(state)]))
