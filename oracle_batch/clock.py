@@ -33,8 +33,8 @@ class FrozenClock:
         return self.instant
 
 
-def parse_instant(text: str) -> float:
-    """Unix seconds from ``1770000001``, ``1770000001.5`` or ISO 8601 with an offset.
+def parse_instant(text: str, option: str = "--now") -> float:
+    """Unix seconds from ``1770000001``, ``1770000001.5`` or ISO 8601 with an offset. A refusal names ``option``.
 
     Raises:
         UsageError: the text is neither, or the ISO form has no offset.
@@ -50,8 +50,8 @@ def parse_instant(text: str) -> float:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(
-            f"{text!r} is no instant", field="--now", fix="Unix seconds, or ISO 8601 with offset"
+            f"{text!r} is no instant", field=option, fix="Unix seconds, or ISO 8601 with offset"
         ) from error
     if moment.tzinfo is None:
-        raise UsageError(f"{text!r} has no UTC offset", field="--now", fix="add Z or +00:00")
+        raise UsageError(f"{text!r} has no UTC offset", field=option, fix="add Z or +00:00")
     return moment.timestamp()

@@ -69,19 +69,19 @@ class Session:
         return load_settings(self.workspace.config_file)
 
 
-def clock_of(now: str | None) -> Clock:
-    """The machine's clock, or one frozen at ``--now``.
+def clock_of(now: str | None, option: str = "--now") -> Clock:
+    """The machine's clock, or one frozen at ``--now``; ``option`` is what a refusal names.
 
     Raises:
-        UsageError: ``--now`` is no instant, or none that a calendar knows.
+        UsageError: the text is no instant, or none that a calendar knows.
     """
     from oracle_batch.clock import FrozenClock, SystemClock, parse_instant
 
     if now is None:
         return SystemClock()
-    instant = parse_instant(now)
+    instant = parse_instant(now, option)
     if not (math.isfinite(instant) and 0 <= instant < END_OF_TIME):
-        raise UsageError(f"{now!r} is no instant between 1970 and 9999", field="--now", fix="Unix seconds, or ISO 8601")
+        raise UsageError(f"{now!r} is no instant between 1970 and 9999", field=option, fix="Unix seconds, or ISO 8601")
     return FrozenClock(instant)
 
 

@@ -47,7 +47,7 @@ def sim(
         data,
         _words(symbols, "--symbols"),
         _words(timeframes, "--timeframes"),
-        clock_of(start).now(),
+        clock_of(start, "--start").now(),
         accounts=accounts,
         hedged=not netted,
         balance=balance,

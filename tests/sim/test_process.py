@@ -224,7 +224,9 @@ def test_somebody_who_tells_no_time_is_no_clock(said: bytes) -> None:
         (["--symbols", "EURUSD,EURUSD"], 64, "--symbols"),
         (["--symbols", "GBPUSD"], 65, "no bars of GBPUSD"),
         (["--timeframes", "M16"], 78, "M16 is no timeframe"),
-        (["--start", "soon"], 64, "'soon' is no instant"),
+        (["--start", "soon"], 64, "--start: 'soon' is no instant"),
+        (["--start", "2026-02-10T12:00"], 64, "--start: '2026-02-10T12:00' has no UTC offset"),
+        (["--start", "-1"], 64, "--start: '-1' is no instant"),
         (["--faults", "missing.json"], 78, "missing.json"),
     ],
 )
