@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -12,6 +12,10 @@ from oracle_batch.cli.session import clock_of, print_json
 from oracle_batch.errors import UsageError
 
 _log = logging.getLogger(__name__)
+
+FASTEST: Final = 1e6
+"""More would play decades in minutes; ``advance`` on the control port jumps."""
+RICHEST: Final = 1e12
 
 
 def sim(
@@ -38,6 +42,8 @@ def sim(
     from oracle_batch.sim.faults import load_script
     from oracle_batch.sim.process import Plan, run
 
+    _refuse_beyond(speed, FASTEST, "--speed")
+    _refuse_beyond(balance, RICHEST, "--balance")
     script = load_script(faults) if faults is not None else ()
     workspace = ctx.obj.workspace
     models, refused = load_models(workspace.models, workspace.compiled, write_cache=False)
@@ -62,6 +68,11 @@ def _announce(ready: dict[str, Any]) -> None:
 
     print_json(ready)
     sys.stdout.flush()
+
+
+def _refuse_beyond(value: float, most: float, option: str) -> None:
+    if not value <= most:  # neither nan nor inf is
+        raise UsageError(f"{value!r} is no number up to {most:,.0f}", field=option, fix="write a smaller one")
 
 
 def _words(text: str, option: str) -> list[str]:

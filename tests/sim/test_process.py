@@ -227,6 +227,10 @@ def test_somebody_who_tells_no_time_is_no_clock(said: bytes) -> None:
         (["--start", "soon"], 64, "--start: 'soon' is no instant"),
         (["--start", "2026-02-10T12:00"], 64, "--start: '2026-02-10T12:00' has no UTC offset"),
         (["--start", "-1"], 64, "--start: '-1' is no instant"),
+        (["--balance", "nan"], 64, "--balance: nan is no number"),
+        (["--balance", "1e300"], 64, "--balance: 1e+300 is no number"),
+        (["--speed", "nan"], 64, "--speed: nan is no number"),
+        (["--speed", "inf"], 64, "--speed: inf is no number"),
         (["--faults", "missing.json"], 78, "missing.json"),
     ],
 )
