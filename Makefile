@@ -6,15 +6,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COVERAGE_MIN := 90
+# The environment with the releases that ctrader-open-api itself pins, for the tests that touch them.
+PINNED ?= .venv-pinned
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check static format bench lock clean
+.PHONY: help demo test test-pinned check static format bench lock clean
 
 help:
 	@echo "make demo    a few hundred ticks on the paper broker, with a report"
 	@echo "make test    the test suite, with the line coverage (at least $(COVERAGE_MIN) %)"
+	@echo "make test-pinned  the cTrader tests on the releases that its package pins"
 	@echo "make static  formatting, lint and types"
 	@echo "make check   static and test"
 	@echo "make bench   the benchmarks; the last line is one JSON object"
@@ -27,6 +30,9 @@ demo: $(VENV)/runtime.stamp
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN)
+
+test-pinned: $(PINNED)/stamp
+	$(PINNED)/bin/python -m pytest tests/openapi tests/broker/ctrader tests/sim
 
 static: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -46,7 +52,7 @@ lock: $(VENV)/dev.stamp
 	UV=$(BIN)/uv tools/lock
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PINNED) build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --no-deps on every locked step: pip would otherwise go back to the releases that ctrader-open-api pins.
@@ -59,6 +65,12 @@ $(VENV)/runtime.stamp: requirements/runtime.lock pyproject.toml | $(BIN)/python
 $(VENV)/dev.stamp: requirements/train-dev.lock requirements/torch.txt $(VENV)/runtime.stamp
 	$(PIP) install --no-deps --require-hashes -r requirements/train-dev.lock
 	$(PIP) install -r requirements/torch.txt
+	@touch $@
+
+$(PINNED)/stamp: requirements/pinned.lock pyproject.toml
+	$(PYTHON) -m venv --clear $(PINNED)
+	$(PINNED)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r requirements/pinned.lock
+	$(PINNED)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(BIN)/python:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import cold, fleet, plan
+from bench import cold, fleet, plan, wire
 from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.brain.decide import SERIES, Brain, Decision, Windows, replay
 from oracle_batch.brain.twin import FLAT
@@ -46,6 +46,10 @@ class Sizes:
     cold_ticks: int = 15
     plans: int = 500
     cold_guards: int = 9
+    bursts: int = 9
+    connects: int = 9
+    burst_orders: int = 20
+    history_bars: int = 1000
 
 
 def say(text: str) -> None:
@@ -197,6 +201,13 @@ def measure_plans(sizes: Sizes) -> Numbers:
     return {"plan_ms_20": statistics.median(found) * 1e3, "plan_ms_20_min": min(found) * 1e3}
 
 
+def measure_wire(home: Path, sizes: Sizes) -> Numbers:
+    """The cTrader broker and Spotware's client, each against the simulator in a child process."""
+    return wire.measure(
+        home, rounds=sizes.bursts, connects=sizes.connects, models=sizes.burst_orders, bars=sizes.history_bars
+    )
+
+
 def measure(home: Path, sizes: Sizes) -> Numbers:
     """Everything, in a workspace that is made at ``home``."""
     say(f"writing a workspace of {sizes.models} models")
@@ -207,6 +218,7 @@ def measure(home: Path, sizes: Sizes) -> Numbers:
         ("cold ticks", lambda: measure_ticks(home, bundles, sizes)),
         ("cold guards", lambda: measure_guards(home, sizes)),
         ("planning", lambda: measure_plans(sizes)),
+        ("the wire", lambda: measure_wire(home / "wire", sizes)),
         ("decisions", lambda: measure_decisions(models, sizes)),
         ("replay", lambda: measure_replay(models[0], sizes)),
         ("the reference: pandas, hmmlearn, SB3", lambda: measure_reference(bundles, models, sizes)),

@@ -34,12 +34,13 @@ class ToldClock:
         self._instant = math.nan
         try:
             self._socket = socket.create_connection((host.strip("[]"), int(port)), ANSWER_S)
-            self._socket.sendall(b'{"cmd":"clock"}\n')
-            while math.isnan(self._instant):
-                self._take(self._socket.recv(_LINE_BYTES))
         except OSError as error:
             raise self._unusable(str(error)) from error
-        self._socket.setblocking(False)
+        try:
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
 
     def now(self) -> float:
         """The newest instant; the last one that was told once the simulator is gone."""
@@ -53,6 +54,15 @@ class ToldClock:
     def close(self) -> None:
         """Hear no more. Idempotent."""
         self._socket.close()
+
+    def _begin(self) -> None:
+        try:
+            self._socket.sendall(b'{"cmd":"clock"}\n')
+            while math.isnan(self._instant):
+                self._take(self._socket.recv(_LINE_BYTES))
+        except OSError as error:
+            raise self._unusable(str(error)) from error
+        self._socket.setblocking(False)
 
     def _take(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")

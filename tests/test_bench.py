@@ -27,6 +27,10 @@ TINY = measure.Sizes(
     cold_ticks=1,
     cold_guards=1,
     plans=2,
+    bursts=1,
+    connects=1,
+    burst_orders=2,
+    history_bars=10,
 )
 NUMBERS = (
     "decide_ms_20",
@@ -42,6 +46,10 @@ NUMBERS = (
     "plan_ms_20",
     "guard_cpu_s",
     "guard_peak_rss_mb",
+    "sim_burst_20_orders_ms",
+    "openapipy_burst_20_ms",
+    "connect_to_ready_ms",
+    "history_20x1000_bars_s",
 )
 
 

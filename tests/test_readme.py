@@ -73,7 +73,13 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedPro
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ORACLE_")}
     environment |= {"PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        ["bash", "-euc", "\n".join(LOCAL)], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        ["bash", "-euc", "\n".join(LOCAL)],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,  # its end is what ends the simulator
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,11 @@ import typer
 from oracle_batch.cli.session import clock_of, print_json
 from oracle_batch.errors import UsageError
 
+_log = logging.getLogger(__name__)
+
 
 def sim(
+    ctx: typer.Context,
     data: Annotated[Path, typer.Option(help="Folder of SYMBOL_TIMEFRAME.parquet or .csv.")],
     symbols: Annotated[str, typer.Option(help="What trades, e.g. EURUSD,GBPUSD; ids count from 1.")],
     start: Annotated[str, typer.Option(help="Where the clock starts: Unix seconds, or ISO 8601 with offset.")],
@@ -25,13 +29,20 @@ def sim(
 ) -> None:
     """Simulate Spotware's Open API on real bars: TLS, accounts, orders, faults. One JSON line says where.
 
+    Contracts and costs are the paper broker's: config/symbols.json and the bundles of the home, where there are any.
     It serves on loopback until standard input closes, SIGTERM, or a stop on the control port.
     """
+    from oracle_batch.bundle.compiled import load_models
+    from oracle_batch.market.spec_file import load_settings
     from oracle_batch.sim.exchange import Exchange
     from oracle_batch.sim.faults import load_script
     from oracle_batch.sim.process import Plan, run
 
     script = load_script(faults) if faults is not None else ()
+    workspace = ctx.obj.workspace
+    models, refused = load_models(workspace.models, workspace.compiled, write_cache=False)
+    for error in refused.values():
+        _log.warning("sim: %s", error)
     exchange = Exchange(
         data,
         _words(symbols, "--symbols"),
@@ -40,6 +51,8 @@ def sim(
         accounts=accounts,
         hedged=not netted,
         balance=balance,
+        settings=load_settings(workspace.symbols),
+        models=list(models.values()),
     )
     run(exchange, Plan(port, speed, script), _announce)
 

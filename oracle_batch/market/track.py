@@ -21,8 +21,10 @@ OFFSETS: Final = (0.0, 0.25, 0.75, 0.999)
 """When the four prices of a bar are shown, in bar lengths after its open. The last one comes before the close."""
 STANDING_S: Final = 3600.0
 """How long the quote of a tick stands when no other follows."""
-_DAY: Final = 86400
-_KEPT_DAYS: Final = 4
+_STRETCH: Final = 4 * 3600
+"""Seconds of prices that are worked out in one go: a day of ticks would be felt."""
+_KEPT: Final = 12
+_LONGEST: Final = max(TIMEFRAME_SECONDS.values())
 
 
 class Point(NamedTuple):
@@ -38,7 +40,7 @@ class Point(NamedTuple):
     """Of its bar in seconds; 0 for a tick."""
 
 
-class _Day(NamedTuple):
+class _Stretch(NamedTuple):
     times: list[float]
     points: list[Point]
 
@@ -49,11 +51,11 @@ class Track(Tape):
     def __init__(self, source: BarSource, ticks: TickFiles | None = None) -> None:
         super().__init__(source)
         self._ticks = ticks
-        self._days: dict[str, dict[int, _Day]] = {}
+        self._stretches: dict[str, dict[int, _Stretch]] = {}
 
     def forget(self) -> None:
         """Read everything anew: the source tells something else now."""
-        self._days.clear()
+        self._stretches.clear()
 
     def points(self, symbol: str, after: float, until: float) -> Iterator[Point]:
         """Every price with ``after < shown <= until``, in order.
@@ -61,27 +63,27 @@ class Track(Tape):
         Raises:
             BarError: a bar of this stretch breaks the rules.
         """
-        number = int(after // _DAY)
-        while number <= until // _DAY:
-            day = self._day(symbol, number)
-            yield from day.points[bisect_right(day.times, after) : bisect_right(day.times, until)]
+        number = int(after // _STRETCH)
+        while number <= until // _STRETCH:
+            stretch = self._stretch(symbol, number)
+            yield from stretch.points[bisect_right(stretch.times, after) : bisect_right(stretch.times, until)]
             number += 1
-            if not day.points:
-                coming = self.next_price(symbol, number * _DAY)
-                number = int(until // _DAY) + 1 if coming is None else int(coming // _DAY)
+            if not stretch.points and not self._goes_on(symbol, number * _STRETCH):
+                coming = self.next_price(symbol, number * _STRETCH)
+                number = int(until // _STRETCH) + 1 if coming is None else int(coming // _STRETCH)
 
     def current(self, symbol: str, at: float) -> Point | None:
         """The newest price shown, None when the symbol has none yet."""
-        number = int(at // _DAY)
-        day = self._day(symbol, number)
-        row = bisect_right(day.times, at)
+        number = int(at // _STRETCH)
+        stretch = self._stretch(symbol, number)
+        row = bisect_right(stretch.times, at)
         if row:
-            return day.points[row - 1]
+            return stretch.points[row - 1]
         newest, longest = self._newest(symbol, at)
         if newest is None:
             return None
-        for earlier in range(min(number - 1, int((newest + longest) // _DAY)), int(newest // _DAY) - 1, -1):
-            found = self._day(symbol, earlier)
+        for earlier in range(min(number - 1, int((newest + longest) // _STRETCH)), int(newest // _STRETCH) - 1, -1):
+            found = self._stretch(symbol, earlier)
             if found.points:
                 return found.points[-1]
         return None
@@ -98,10 +100,15 @@ class Track(Tape):
         return super().next_open(symbol, at)
 
     def next_price(self, symbol: str, after: float) -> float | None:
-        """When the next bar or tick comes, later than an instant."""
+        """When the next bar or tick comes, at an instant or later."""
         instants = [self.source.at_or_after(symbol, name, after) for name in self.source.timeframes(symbol)]
         tick = self._ticks.at_or_after(symbol, after) if self._ticks is not None else None
         return min((instant for instant in (*instants, tick) if instant is not None), default=None)
+
+    def _goes_on(self, symbol: str, at: float) -> bool:
+        """Whether a bar that started before an instant may show prices after it."""
+        newest, longest = self._newest(symbol, at)
+        return newest is not None and newest + longest > at
 
     def _newest(self, symbol: str, at: float) -> tuple[float | None, float]:
         names = self.source.timeframes(symbol)
@@ -110,21 +117,21 @@ class Track(Tape):
         known = [start for start in (*starts, tick) if start is not None]
         return max(known, default=None), max((TIMEFRAME_SECONDS[name] for name in names), default=0)
 
-    def _day(self, symbol: str, number: int) -> _Day:
-        days = self._days.setdefault(symbol, {})
-        if number not in days:
-            points = sorted(point for point in self._build(symbol, number) if point.shown // _DAY == number)
-            if len(days) >= _KEPT_DAYS:
-                del days[min(days)]
-            days[number] = _Day([point.shown for point in points], points)
-        return days[number]
+    def _stretch(self, symbol: str, number: int) -> _Stretch:
+        kept = self._stretches.setdefault(symbol, {})
+        if number not in kept:
+            points = sorted(point for point in self._build(symbol, number) if point.shown // _STRETCH == number)
+            if len(kept) >= _KEPT:
+                del kept[min(kept)]
+            kept[number] = _Stretch([point.shown for point in points], points)
+        return kept[number]
 
     def _build(self, symbol: str, number: int) -> Iterator[Point]:
-        start, end = number * _DAY, (number + 1) * _DAY
+        start, end = number * _STRETCH, (number + 1) * _STRETCH
         ticked = np.empty(0)
         if self._ticks is not None:
-            ticks = self._ticks.between(symbol, start - _DAY, end + _DAY)
-            ticked = ticks.time
+            ticked = self._ticks.between(symbol, start - _LONGEST, end + _LONGEST).time
+            ticks = self._ticks.between(symbol, start, end)
             for time, bid in zip(ticks.time.tolist(), ticks.bid.tolist(), strict=True):
                 yield Point(time, Step(time, int(time), 0, symbol, bid), time, time + STANDING_S, 1.0, 0)
         finer: list[str] = []

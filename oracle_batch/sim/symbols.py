@@ -16,8 +16,9 @@ from oracle_batch.market.spec_table import CURRENCIES
 from oracle_batch.market.specs import Contracts
 from oracle_batch.sim.values import Asset, SymbolInfo
 
-OWN_COSTS: Final = {"spread_points": 10.0, "slippage_points": 0.0, "commission_per_lot": 6.0}
-"""The simulator's terms where neither ``config/symbols.json`` nor a bundle has any."""
+OWN_COSTS: Final = {"spread_points": 7.0, "slippage_points": 2.0, "commission_per_lot": 7.0}
+"""The simulator's terms where neither ``config/symbols.json`` nor a bundle has any: what most bundles count with."""
+_OWN_SPREADS: Final = {"USDJPY": 9.0, "XAUUSD": 20.0}
 _YEN_LIKE: Final = ("JPY", "HUF")
 _FIRST: Final = ("USD", "EUR")
 
@@ -35,7 +36,8 @@ def simulated_contracts(
     for symbol in symbols:
         if symbol not in bundled:
             given = filled.get(symbol, SymbolSettings())
-            missing = {key: value for key, value in OWN_COSTS.items() if getattr(given, key) is None}
+            own = OWN_COSTS | {"spread_points": _OWN_SPREADS.get(symbol, OWN_COSTS["spread_points"])}
+            missing = {key: value for key, value in own.items() if getattr(given, key) is None}
             filled[symbol] = replace(given, **missing)
     return Contracts(filled, models, currency, file)
 

@@ -111,3 +111,11 @@ def test_tick_files_that_overlap_are_refused(tmp_path: Path) -> None:
     ticks(tmp_path, [(T0 + 5, 1.1)], "ticks_EURUSD_b.parquet")
     with pytest.raises(BarError, match="overlap"):
         TickFiles(tmp_path).between("EURUSD", 0, T0 + 99)
+
+
+def test_a_lone_daily_bar_is_played_to_its_end() -> None:
+    track = Track(MemorySource({("EURUSD", "D1"): bars([RISING], seconds=86400)}))
+    points = list(track.points("EURUSD", 0.0, T0 + 10 * 86400))
+    assert [point.step.bid for point in points] == [1.10, 1.09, 1.13, 1.12]
+    for point in points:
+        assert track.current("EURUSD", point.shown + 3600) in (point, points[-1])

@@ -174,12 +174,12 @@ def test_everything_of_one_read_has_one_stamp_and_is_handled_afterwards() -> Non
 
 def test_a_silent_line_gets_heartbeats_and_is_dropped() -> None:
     async def scenario() -> None:
-        async with serving(market(), pace=Pace(heartbeat_s=0.05, silence_s=0.3)) as running:
+        async with serving(market(), pace=Pace(heartbeat_s=0.2, silence_s=1.0)) as running:
             started = time.monotonic()
             silent, chatty = await running.connect(), await running.connect()
             beats = asyncio.create_task(_beat(chatty))
             await silent.gone()
-            assert 0.3 <= time.monotonic() - started < 2.0
+            assert 1.0 <= time.monotonic() - started < 5.0
             assert silent.beats >= 2
             assert await alive(chatty)
             beats.cancel()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from oracle_batch.bars import Bars
+from oracle_batch.broker.ctrader.session import Patience
 from oracle_batch.errors import BarError, BrokerError, ConfigError
 from oracle_batch.hands.calendar import Holiday, Schedule
 from oracle_batch.market.spec_file import SymbolSettings
@@ -44,7 +45,8 @@ def test_a_long_history_comes_in_chunks_and_pages_that_are_cut_short_are_complet
     async def scenario() -> None:
         series = walk(25_000)  # two chunks; the server tells 14,000 bars at most
         now = T0 + 25_000 * 900 + 1
-        async with lab(tmp_path, {"EURUSD": series}, start=now) as found:
+        patience = Patience(answer_s=30)  # a page of 14,000 bars takes the pure-Python messages a while
+        async with lab(tmp_path, {"EURUSD": series}, start=now, patience=patience) as found:
             got = await found.broker.bars("EURUSD", "M15", T0, int(now))
             assert got.equals(series)
             assert found.requests("GetTrendbarsReq") > 2

@@ -22,6 +22,9 @@ from oracle_batch import cli
 from oracle_batch.broker.ctrader import session
 from oracle_batch.broker.ctrader.line import Pace
 from oracle_batch.broker.ctrader.session import Patience
+from oracle_batch.clock import FrozenClock
+from oracle_batch.config import load_settings
+from oracle_batch.errors import OracleBatchError
 from oracle_batch.sim.control import Control
 from oracle_batch.sim.exchange import Exchange
 from oracle_batch.sim.faults import parse_script
@@ -29,6 +32,8 @@ from oracle_batch.sim.process import Plan, opened
 from oracle_batch.sim.state import state_of
 from oracle_batch.store.records import Close, Fill
 from oracle_batch.store.workspace import Workspace
+from oracle_batch.tick import Job
+from oracle_batch.tick import tick as run_tick
 from tests.tick.lab import PRICE, T0, Lab
 
 T = TypeVar("T")
@@ -205,6 +210,18 @@ class World:
             result = self.tick(bar)
             assert result.code == 0, result.text
         return result
+
+    def run_tick(self, bar: int) -> int:
+        """As ``tick``, by the function behind the command alone; returns the exit code."""
+        now = self.lab.close_of(bar) + 1
+        self.simulator.advance(now)
+        settings = load_settings(self.workspace.config_file)
+        self.workspace.clean()
+        try:
+            job = Job(self.workspace, settings, FrozenClock(now), bar_poll_s=settings.tick.bar_poll_s)
+            return asyncio.run(run_tick(job)).exit_code
+        except OracleBatchError as error:
+            return error.exit_code
 
     # looking
 
