@@ -61,7 +61,8 @@ class Desk:
     ``feed`` says where the models' bars are from. ``waiting`` are legs that wait for the spread, ``crossing`` entries
     that wait for closes on other accounts; ``causes`` say of a position why an emergency close is its end; ``opened``
     are the entries that were filled, ``ends`` what the positions came to that closes of ours have ended, by the
-    close's id.
+    close's id. ``shown`` are the positions as the broker last told them; ``is_current`` says of an armed run whether
+    that and the account still are as told.
     """
 
     settings: AccountSettings
@@ -78,6 +79,8 @@ class Desk:
     executor: Executor = field(init=False)
     account: Account = field(init=False)
     positions: list[Position] = field(init=False)
+    shown: list[Position] = field(init=False)
+    is_current: bool = True
     specs: dict[str, SymbolSpec] = field(init=False)
     plans: list[ModelPlan] = field(default_factory=list)
     intents: list[Intent] = field(default_factory=list)
@@ -133,13 +136,26 @@ class Desk:
             _log.warning("journal: a torn last line was cut off: %s", tail.torn.detail)
         self.positions = await self.broker.positions()
         books = await self._fold(tail)
-        open_ids = frozenset(position.position_id for position in self.positions)
-        self.positions = ledger.claimed(self.positions, books)
-        await self._note_ends(books, open_ids)
-        self._adopt(books, open_ids)
-        self.executor = with_(self.executor, models=books, journal=tail.end)
+        await self._see(self.positions, books)
+        self.executor = with_(self.executor, journal=tail.end)
         if self.opened:
             self.watch_opened(await self.broker.terms(sorted({entry.symbol for entry, _ in self.opened.values()})))
+
+    async def look_again(self) -> None:
+        """See what has become of the account and its positions since it was recovered."""
+        self.account = await self.broker.account()
+        shown = await self.broker.positions()
+        if shown != self.shown:
+            await self._see(shown, dict(self.executor.models))
+
+    async def _see(self, shown: list[Position], books: dict[str, ModelBooks]) -> None:
+        """Hold the broker's positions against the books, which follow."""
+        self.shown = shown
+        open_ids = frozenset(position.position_id for position in shown)
+        self.positions = ledger.claimed(shown, books)
+        await self._note_ends(books, open_ids)
+        self._adopt(books, open_ids)
+        self.executor = with_(self.executor, models=books)
 
     async def _fold(self, tail: Tail) -> dict[str, ModelBooks]:
         damaged = self.executor.damaged

@@ -20,12 +20,12 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from oracle_batch.closes import TRIGGER_DELAY_S, next_close, timeframes_in
 from oracle_batch.errors import ConfigError, LockHeld
-from oracle_batch.types import TIMEFRAME_SECONDS, split_model_id
+from oracle_batch.types import TIMEFRAME_SECONDS
 
 _log = logging.getLogger(__name__)
 
-TRIGGER_DELAY_S = 1
 TICK_TIMEOUT_S = 600
 """A tick that hangs is ended after this long; the lock is free again and the next one recovers."""
 GUARD_SECOND = 31
@@ -33,19 +33,6 @@ GUARD_SECOND = 31
 GUARD_CLEARANCE_S = 5.0
 """A tick that is due so soon finds the lock free: no guard is started any more, and a running one is ended."""
 GUARD_TIMEOUT_S = 50.0
-
-
-def timeframes_in(models: Path) -> set[str]:
-    """The timeframes of the bundles in a folder, by their names.
-
-    Raises:
-        ConfigError: there is none to wake up for.
-    """
-    known = [split_model_id(path.stem) for path in models.glob("*.zip")]
-    found = {identity[1] for identity in known if identity is not None}
-    if not found:
-        raise ConfigError("no model bundle here", file=models, fix="oracle-batch models add FILE.zip")
-    return found
 
 
 def next_fire(timeframes: Collection[str], after: float) -> int:
@@ -56,8 +43,7 @@ def next_fire(timeframes: Collection[str], after: float) -> int:
     >>> next_fire({"M15", "H1"}, 900.0), next_fire({"M15"}, 901.0)
     (901, 1801)
     """
-    steps = {min(TIMEFRAME_SECONDS[timeframe], 3600) for timeframe in timeframes}
-    return min(int((after - TRIGGER_DELAY_S) // step + 1) * step for step in steps) + TRIGGER_DELAY_S
+    return next_close(timeframes, after - TRIGGER_DELAY_S) + TRIGGER_DELAY_S
 
 
 class BarClose(BaseTrigger):  # type: ignore[misc]

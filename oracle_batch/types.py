@@ -11,6 +11,8 @@ STORED_BARS: Final = 1000
 """Closed bars kept for each model; also what a warm-up asks for."""
 LONGEST_RUN_S: Final = 900.0
 """No run may have a later deadline, so that whatever looks older than this belongs to no living run."""
+MAX_ARM_S: Final = 300.0
+"""The longest that a tick may wait for its close."""
 
 TIMEFRAME_SECONDS: Final[dict[str, int]] = {
     "M1": 60,

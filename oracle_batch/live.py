@@ -1,0 +1,187 @@
+"""An armed tick around its trigger: everything at hand before, the stream's final bars at it (DESIGN §8)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from oracle_batch import arming
+from oracle_batch import gather as gathering
+from oracle_batch.broker.base import Bar, Broker, Series
+from oracle_batch.closes import TRIGGER_DELAY_S
+from oracle_batch.collecting import load_stored
+from oracle_batch.deciding import checked
+from oracle_batch.desk import Desk
+from oracle_batch.errors import OracleBatchError
+from oracle_batch.gather import Stored
+from oracle_batch.opening import open_desks
+from oracle_batch.rehearsing import learn, rehearse
+from oracle_batch.store.records import Event
+from oracle_batch.think import Foresight, Fresh, Thought
+from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW
+from oracle_batch.world import Job, World
+
+_log = logging.getLogger(__name__)
+
+Brain = Callable[[Job, World], dict[str, Thought]]
+REARMS: Final = 10
+"""How often an armed tick mends what has come loose."""
+
+
+@dataclass(slots=True)
+class Ready:
+    """An armed tick before its trigger: accounts in session and recovered, and the models that wait for a bar."""
+
+    close: int
+    world: World
+    foresight: Foresight
+    waiting: dict[str, Series]
+
+
+@dataclass(slots=True)
+class Vigil:
+    """How the wait went: the trigger on the monotonic clock, whether all is as it was got ready, and what to tell."""
+
+    trigger: float
+    intact: bool
+    notes: list[Event] = field(default_factory=list)
+
+
+async def get_ready(job: Job, close: int, before: World) -> Ready:
+    """Do everything that can be done before the last bar; ``before`` is the run that has just settled the past.
+
+    Raises:
+        BrokerError: the broker cannot be reached or does not answer.
+    """
+    world = World(float(close + TRIGGER_DELAY_S), before.sessions, models=before.models)
+    await open_desks(job, world)
+    load_stored(job, world)
+    world.failed.clear()  # told by the run before; the one after the orders tells again
+    due = [one for one in world.stored.values() if _waits(one, close)]
+    world.stored = {one.model.model_id: one for one in due}
+    waiting = {name: (one.model.broker_symbol, one.model.timeframe) for name, one in world.stored.items()}
+    fresh = [Fresh(one.model, one.window.bars, one.twin) for one in due if one.window is not None]
+    ready = Ready(close, world, Foresight(fresh), waiting)
+    for desk in world.desks:
+        await _arm(desk, ready)
+    await rehearse(job, world, ready.foresight, close)
+    return ready
+
+
+async def _arm(desk: Desk, ready: Ready) -> None:
+    series = sorted(set(ready.waiting.values())) if desk is ready.world.desks[0] else []
+    windows = {one.model.model_id: one.bars for one in ready.foresight.fresh}
+    await desk.broker.arm(series, await learn(desk, windows))
+    await desk.look_again()
+
+
+def _waits(stored: Stored, close: int) -> bool:
+    """Whether a model has everything but the bar that ends at this close."""
+    window, twin = stored.window, stored.twin
+    if window is None or twin is None or len(window.bars) < WINDOW - 1:
+        return False
+    last, seconds = int(window.bars.time[-1]), TIMEFRAME_SECONDS[stored.model.timeframe]
+    on_time = seconds > 3600 or close % seconds == 0
+    return on_time and twin.state.bar_time == last and gathering.may_be_due(stored, close)
+
+
+async def watch(job: Job, close: int, ready: Ready | None) -> Vigil:
+    """Wait for the trigger; meanwhile mend lines and look again at accounts that have changed."""
+    trigger = float(close + TRIGGER_DELAY_S)
+    desks = ready.world.desks if ready is not None else []
+    notes: list[Event] = []
+    keeping = [asyncio.ensure_future(_keep(desk, ready, notes)) for desk in desks if ready is not None]
+    try:
+        reached = await arming.reach(job.clock, trigger)
+    except asyncio.CancelledError:
+        _tell_stopped(job, close, desks)
+        raise
+    finally:
+        intact = all(not task.done() for task in keeping) and all(desk.is_current for desk in desks)
+        for task in keeping:
+            task.cancel()
+        await asyncio.gather(*keeping, return_exceptions=True)
+    if reached.stepped_s or reached.given_up:
+        _log.warning("the clock was set by %.1f s while armed: bars are asked for", reached.stepped_s)
+        notes.append(Event("clock_stepped", None, {"close": close, "by_s": round(reached.stepped_s, 3)}))
+        intact = False
+    if ready is not None and not intact:
+        notes.append(Event("armed_in_vain", None, {"close": close}))
+    return Vigil(reached.monotonic, intact, notes)
+
+
+async def _keep(desk: Desk, ready: Ready, notes: list[Event]) -> None:
+    """See to what an armed broker cannot see to itself. Ends where that fails, or never ends it: then nothing is left
+    of what was got ready, and the run goes by the files."""
+    for _ in range(REARMS):
+        why = await desk.broker.stirred()
+        desk.is_current = False
+        _log.warning("account %s: %s while armed", desk.name, why.replace("_", " "))
+        detail: dict[str, object] = {"account": desk.name, "mended": False}
+        notes.append(Event(why, None, detail))
+        try:
+            await _arm(desk, ready)
+        except OracleBatchError as error:
+            _log.error("account %s: %s", desk.name, error)
+            return
+        detail["mended"] = True
+        desk.is_current = True
+
+
+def _tell_stopped(job: Job, close: int, desks: Iterable[Desk]) -> None:
+    """Told to end while nothing was sent: one line in the journal says that this close was left out."""
+    if job.dry_run:
+        return
+    for desk in desks:
+        desk.journal.append([Event("stopped_while_armed", None, {"close": close})])
+
+
+# at the trigger
+
+
+async def take_bars(ready: Ready, notes: list[Event]) -> None:
+    """The newest bars, as far as the stream has them for certain; the other models are left to the files."""
+    world = ready.world
+    for desk in world.desks:
+        await desk.look_again()
+    found = world.desks[0].broker.final_bars(ready.close)
+    for name, series in ready.waiting.items():
+        bar, stored = found.get(series), world.stored[name]
+        if bar is not None and stored.window is not None and bar.time > stored.window.bars.time[-1] and is_sound(bar):
+            world.newest[name] = bar
+        else:
+            notes.append(Event("not_streamed", name, {"close": ready.close}))
+    world.stored = {name: one for name, one in world.stored.items() if name in world.newest}
+    world.foresight = ready.foresight
+
+
+def is_sound(bar: Bar) -> bool:
+    """Whether a bar keeps the rules (DESIGN §3.1), as ``bars.validate`` has them.
+
+    >>> is_sound(Bar(900, 1.1, 1.2, 1.0, 1.1, 5.0)), is_sound(Bar(900, 1.1, 1.05, 1.0, 1.1, 5.0))
+    (True, False)
+    """
+    prices = (bar.open, bar.high, bar.low, bar.close)
+    return (
+        all(math.isfinite(price) and price > 0 for price in prices)
+        and bar.high >= max(bar.open, bar.close)
+        and bar.low <= min(bar.open, bar.close)
+        and math.isfinite(bar.volume)
+        and bar.volume >= 0
+    )
+
+
+def decide(_: Job, world: World) -> dict[str, Thought]:
+    """The signals of the models whose bar is there."""
+    assert world.foresight is not None
+    return checked(world, world.foresight.think(world.newest))
+
+
+def stand_down(sessions: Mapping[str, Broker]) -> None:
+    """Orders are out: from here on the broker is asked as ever."""
+    for broker in sessions.values():
+        broker.disarm()
