@@ -243,7 +243,7 @@ def dying(owner, name, number):
     setattr(owner, name, acall if name == "execute" else call)
 
 where, number = sys.argv[1], int(sys.argv[2])
-owners = {"append": Journal, "execute": PaperBroker, "replace_all": tick, "replace_atomically": desk}
+owners = {"append": Journal, "execute": PaperBroker, "replace_all": committing, "replace_atomically": desk}
 dying(owners[where], where, number)
 sys.argv = ["oracle-batch", *sys.argv[3:]]
 from oracle_batch.cli import main

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -70,35 +71,38 @@ class Conditions:
 
     async def margins(self, wishes: Sequence[Wish]) -> list[float | None]:
         """The margin of each order by itself, None where the broker does not tell."""
+        known = await self.both_margins(wishes)
+        found: list[float | None] = []
+        for symbol, direction, volume in wishes:
+            sides = known.get((symbol, volume))
+            found.append(None if sides is None else sides[0 if direction > 0 else 1])
+        return found
+
+    async def both_margins(self, wishes: Sequence[Wish]) -> dict[tuple[str, int], tuple[float, float]]:
+        """The margins of buying and of selling by symbol and volume; absent where the broker does not tell."""
         asked: dict[str, list[int]] = {}
         for symbol, _, volume in wishes:
             asked.setdefault(symbol, [])
             if volume not in asked[symbol]:
                 asked[symbol].append(volume)
-        known: dict[tuple[str, int], tuple[float, float]] = {}
-        for symbol, volumes in asked.items():
-            symbol_id = await self._catalogue.id_of(symbol)
-            if symbol_id is None:
-                continue
-            request = api.ProtoOAExpectedMarginReq(
-                ctidTraderAccountId=self._account_id, symbolId=symbol_id, volume=volumes
-            )
-            try:
-                answer = await self._session.request(request)
-            except Refused as refusal:
-                _log.warning("%s: no margin: %s", symbol, refusal)
-                continue
-            for one in answer.margin:
-                sides = (
-                    scales.money(one.buyMargin, answer.moneyDigits),
-                    scales.money(one.sellMargin, answer.moneyDigits),
-                )
-                known[symbol, one.volume] = sides
-        found: list[float | None] = []
-        for symbol, direction, volume in wishes:
-            sides_of = known.get((symbol, volume))
-            found.append(None if sides_of is None else sides_of[0 if direction > 0 else 1])
-        return found
+        answers = await asyncio.gather(*(self._margins(symbol, volumes) for symbol, volumes in asked.items()))
+        return {key: sides for answer in answers for key, sides in answer.items()}
+
+    async def _margins(self, symbol: str, volumes: Sequence[int]) -> dict[tuple[str, int], tuple[float, float]]:
+        symbol_id = await self._catalogue.id_of(symbol)
+        if symbol_id is None:
+            return {}
+        request = api.ProtoOAExpectedMarginReq(ctidTraderAccountId=self._account_id, symbolId=symbol_id, volume=volumes)
+        try:
+            answer = await self._session.request(request)
+        except Refused as refusal:
+            _log.warning("%s: no margin: %s", symbol, refusal)
+            return {}
+        digits = answer.moneyDigits
+        return {
+            (symbol, one.volume): (scales.money(one.buyMargin, digits), scales.money(one.sellMargin, digits))
+            for one in answer.margin
+        }
 
     async def schedules(self, names: Sequence[str]) -> dict[str, Schedule]:
         """Opening hours by symbol; absent where the broker tells none that make sense."""
