@@ -11,6 +11,7 @@ from typing import Final
 
 from oracle_batch import arming
 from oracle_batch import gather as gathering
+from oracle_batch.bars import utc
 from oracle_batch.broker.base import Bar, Broker, Series
 from oracle_batch.closes import TRIGGER_DELAY_S
 from oracle_batch.collecting import load_stored
@@ -69,6 +70,7 @@ async def get_ready(job: Job, close: int, before: World) -> Ready:
     for desk in world.desks:
         await _arm(desk, ready)
     await rehearse(job, world, ready.foresight, close)
+    _log.info("armed for the close at %s: %d models", utc(close), len(waiting))
     return ready
 
 

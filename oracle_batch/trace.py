@@ -39,7 +39,7 @@ def is_on() -> bool:
 
 
 def document() -> dict[str, Any]:
-    """What was told, one row a thread, times from the first instant on."""
+    """What was told, one row a thread, times from the first instant on (``monotonic_s``, on the machine's clock)."""
     told = sorted(_events or (), key=lambda event: event["ts"])
     rows = {name: number for number, name in enumerate(dict.fromkeys(event["row"] for event in told), 1)}
     first = told[0]["ts"] if told else 0.0
@@ -51,7 +51,8 @@ def document() -> dict[str, Any]:
     for event in told:
         plain = {key: value for key, value in event.items() if key != "row"}
         events.append(plain | {"ts": round(event["ts"] - first, 3), "pid": 1, "tid": rows[event["row"]]})
-    return {"displayTimeUnit": "ms", "traceEvents": [*names, *events]}
+    began = {"monotonic_s": first / _MICRO}
+    return {"displayTimeUnit": "ms", "otherData": began, "traceEvents": [*names, *events]}
 
 
 def write(path: Path) -> None:

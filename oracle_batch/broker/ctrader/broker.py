@@ -407,7 +407,7 @@ class CtraderBroker:
         return frozenset(self._gone | (awaited - held))
 
     def _clock_reason(self) -> str | None:
-        skew = self.gauge.skew_s
+        skew = self._prices.skew_s()
         if abs(skew) > WARN_SKEW_S:
             side = "behind" if skew > 0 else "ahead of"
             _log.warning("our clock is at least %.1f s %s the server's: set it by NTP", abs(skew), side)
