@@ -49,7 +49,8 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command, None when there is none of that name."""
         if cmd_name not in COMMANDS:
-            self.commands = dict.fromkeys(COMMANDS) | self.commands  # what the nearest names are looked for in
+            names: Any = dict.fromkeys(COMMANDS)  # among which the nearest is looked for
+            self.commands = {**names, **self.commands}
             return None
         if self.commands.get(cmd_name) is None:
             self.add_command(_build(cmd_name), cmd_name)
