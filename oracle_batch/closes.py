@@ -36,3 +36,13 @@ def next_close(timeframes: Collection[str], after: float) -> int:
     """
     steps = {min(TIMEFRAME_SECONDS[timeframe], 3600) for timeframe in timeframes}
     return min(int(after // step + 1) * step for step in steps)
+
+
+def newest_closed(timeframe: str, now: float) -> int:
+    """Open time of the newest bar of the UTC grid that has closed.
+
+    >>> newest_closed("M15", 1800.0), newest_closed("M15", 1799.9)
+    (900, 0)
+    """
+    seconds = TIMEFRAME_SECONDS[timeframe]
+    return int(now // seconds) * seconds - seconds

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from msgspec.structs import replace as with_
+
 from oracle_batch.store import twins
 from oracle_batch.think import Thought, chart, think
 from oracle_batch.world import Isolated, Job, World
@@ -31,12 +33,16 @@ def decide(job: Job, world: World) -> dict[str, Thought]:
     return thoughts
 
 
-def checked(world: World, thoughts: Iterable[Thought]) -> dict[str, Thought]:
-    """Thoughts by model, without those whose new twin cannot be right."""
+def checked(world: World, thoughts: Iterable[Thought], *, newest_only: bool = False) -> dict[str, Thought]:
+    """Thoughts by model, without those whose new twin cannot be right.
+
+    ``newest_only`` of a twin's states where those before it were read from its file, which has been checked.
+    """
     found = {}
     for thought in thoughts:
         name = thought.model.model_id
         with Isolated(name, world):
-            twins.check(thought.twin, file=f"new twin of {name}")
+            twin = with_(thought.twin, history=thought.twin.history[-1:]) if newest_only else thought.twin
+            twins.check(twin, file=f"new twin of {name}")
             found[name] = thought
     return found

@@ -98,6 +98,7 @@ class Desk:
     view: RiskView | None = None
     causes: dict[int, str] = field(default_factory=dict)
     ends: dict[str, ledger.Ended] = field(default_factory=dict)
+    unsaid: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -226,6 +227,16 @@ class Desk:
                 self.before_send.append(Event("position_adopted", name, detail))
 
     # journal, send, journal
+
+    def say(self, text: str) -> None:
+        """Have something ready for the log, which waits until the orders are out."""
+        self.unsaid.append(text)
+
+    def speak(self) -> None:
+        """Tell the log what was kept for it."""
+        for text in self.unsaid:
+            _log.info("%s", text)
+        self.unsaid.clear()
 
     def journal_intents(self) -> None:
         """Make the intents durable that are not yet. Without any, the records wait for the second append."""

@@ -11,7 +11,6 @@ from typing import Final
 
 from oracle_batch import arming
 from oracle_batch import gather as gathering
-from oracle_batch.bars import utc
 from oracle_batch.broker.base import Bar, Broker, Series
 from oracle_batch.closes import TRIGGER_DELAY_S
 from oracle_batch.collecting import load_stored
@@ -23,7 +22,7 @@ from oracle_batch.opening import open_desks
 from oracle_batch.rehearsing import learn, rehearse
 from oracle_batch.store.records import Event
 from oracle_batch.think import Foresight, Fresh, Thought
-from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW
+from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW, utc
 from oracle_batch.world import Job, World
 
 _log = logging.getLogger(__name__)
@@ -180,7 +179,7 @@ def is_sound(bar: Bar) -> bool:
 def decide(_: Job, world: World) -> dict[str, Thought]:
     """The signals of the models whose bar is there."""
     assert world.foresight is not None
-    return checked(world, world.foresight.think(world.newest))
+    return checked(world, world.foresight.think(world.newest), newest_only=True)
 
 
 def stand_down(sessions: Mapping[str, Broker]) -> None:

@@ -92,6 +92,7 @@ def _stand_in(desk: Desk) -> Desk:
     other = copy.copy(desk)
     other.plans, other.intents, other.before_send, other.after_send = [], [], [], []
     other.acks, other.outcomes, other.opened, other.causes, other.ends = {}, {}, {}, {}, {}
+    other.unsaid = []
     other.ended_at, other.waiting, other.crossing = dict(desk.ended_at), set(), set()
     return other
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from oracle_batch.brain.twin import TwinState
-from oracle_batch.bundle.compiled import load_models
-from oracle_batch.bundle.model import Model
+from oracle_batch.bundle.identity import Identity, identify_all
 from oracle_batch.clock import FrozenClock
+from oracle_batch.closes import newest_closed
 from oracle_batch.config import (
     AccountSettings,
     ExecutorSymbols,
@@ -20,7 +20,6 @@ from oracle_batch.config import (
 )
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands.books import LastOutcome, ModelBooks
-from oracle_batch.history import newest_closed
 from oracle_batch.risk_status import RiskStatus, risk_status
 from oracle_batch.store import executor as executor_file
 from oracle_batch.store import twins
@@ -153,9 +152,9 @@ class _Known:
     error: OracleBatchError | None = None
 
 
-def _models(workspace: Workspace) -> tuple[dict[str, Model], dict[str, OracleBatchError]]:
+def _models(workspace: Workspace) -> tuple[dict[str, Identity], dict[str, OracleBatchError]]:
     try:
-        return load_models(workspace.models, workspace.compiled, write_cache=False)
+        return identify_all(workspace.models, workspace.compiled)
     except OracleBatchError as error:
         return {}, {str(workspace.models): error}
 
@@ -169,7 +168,7 @@ def _entries(path: Path) -> tuple[ExecutorSymbols, list[str]]:
     return entries, [str(error) for error in entries.errors.values()]
 
 
-def _known(workspace: Workspace, model: Model, entries: ExecutorSymbols) -> _Known:
+def _known(workspace: Workspace, model: Identity, entries: ExecutorSymbols) -> _Known:
     try:
         entry = entries.find(model.model_id, model.symbol, model.broker_symbol) or SymbolSettings()
         enabled = entry.enabled

@@ -116,6 +116,8 @@ async def _carry_out(job: Job, world: World, thoughts: Mapping[str, Thought], ti
     timing.lap("journal")
     await _send(world.desks)
     timing.lap("send")
+    for desk in world.desks:
+        desk.speak()
     timing.sent(desk.broker.last_sent for desk in world.desks if desk.acks)
     await asyncio.gather(*(shelter(desk, world.now) for desk in world.desks))
     timing.lap("send")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 WINDOW: Final = 350
@@ -89,3 +90,12 @@ def model_of(label: str) -> str | None:
     """
     name = label.removeprefix(LABEL_PREFIX)
     return name if label.startswith(LABEL_PREFIX) and split_model_id(name) is not None else None
+
+
+def utc(seconds: float) -> str:
+    """A time for people.
+
+    >>> utc(1771019100)
+    '2026-02-13 21:45Z'
+    """
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from oracle_batch.bars import Bars
-
 if TYPE_CHECKING:
+    from oracle_batch.bars import Bars
     from oracle_batch.hands.calendar import Schedule
     from oracle_batch.hands.protection import Terms
 

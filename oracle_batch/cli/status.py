@@ -129,7 +129,7 @@ def _risk(account: AccountStatus) -> list[Text]:
     """How much of the limits is used, and why the account pauses; nothing while all is well and nothing is used."""
     from rich.text import Text
 
-    from oracle_batch.bars import utc
+    from oracle_batch.types import utc
 
     risk = account.risk
     if risk is None:
