@@ -57,6 +57,12 @@ def test_a_command_does_not_import_the_others(warm: Cli) -> None:
     assert ours.isdisjoint(f"oracle_batch.cli.{name}" for name in ("tick", "status", "journal", "sim", "models"))
 
 
-@pytest.mark.parametrize("arguments", [("pause",), ("--version",), ("tick", "--help")])
+@pytest.mark.parametrize("arguments", [("pause",), ("--version",), ("tick", "--help"), ("status", "--json")])
 def test_what_needs_no_numbers_loads_no_numpy(arguments: tuple[str, ...], warm: Cli) -> None:
     assert loaded(warm.home, *arguments).isdisjoint(HEAVY)
+
+
+def test_the_table_of_the_status_needs_no_numpy_either(traded: Cli) -> None:
+    modules = loaded(traded.home, "status")
+    assert "rich.table" in modules
+    assert modules.isdisjoint(set(HEAVY) - {"rich"})
