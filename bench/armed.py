@@ -34,9 +34,9 @@ from bench.fleet import ROOT, SOURCES, STEP, shipped_bars
 from oracle_batch.bars import FIELDS
 
 SYMBOLS = (
-    "EURUSD GBPUSD AUDUSD NZDUSD USDJPY USDCHF USDCAD EURGBP EURJPY EURCHF "
-    "EURAUD EURCAD GBPJPY GBPCHF AUDJPY AUDNZD CADJPY CHFJPY NZDJPY AUDCAD"
-).split()
+    *("EURUSD", "GBPUSD", "AUDUSD", "NZDUSD", "USDJPY", "USDCHF", "USDCAD", "EURGBP", "EURJPY", "EURCHF"),
+    *("EURAUD", "EURCAD", "GBPJPY", "GBPCHF", "AUDJPY", "AUDNZD", "CADJPY", "CHFJPY", "NZDJPY", "AUDCAD"),
+)
 WORTH = {"EUR": 1.1, "GBP": 1.3, "AUD": 0.7, "NZD": 0.6, "USD": 1.0, "JPY": 0.0067, "CHF": 1.12, "CAD": 0.73}
 MONDAY = 1_768_176_000
 """2026-01-12 00:00 UTC: the open of the first bar that is traded."""
@@ -207,7 +207,7 @@ class Close:
 
 
 def armed(where: Arena, bar: int, legs: int | None) -> Close:
-    """One armed tick, for a close that sends ``legs`` orders; None: the first one, which brings twin and account together."""
+    """One armed tick, for a close that sends ``legs`` orders; None: the first one, that brings the twins in."""
     close, trace = close_of(bar), where.home / "trace.json"
     where.control.advance(close - 15)
     child = subprocess.Popen(

@@ -22,7 +22,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -212,7 +211,7 @@ class Year:
             return self.broker()
 
         with (
-            patch.multiple(tick_module, gather=gather, _from_bars=partial(tick_module._from_bars, brain=decide)),
+            patch.multiple(tick_module, gather=gather, decide=decide),
             patch.multiple(opening, make_broker=make_broker),
         ):
             report = await tick(job)

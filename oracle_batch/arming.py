@@ -7,7 +7,7 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +27,10 @@ STEP_S: Final = 0.5
 LOOK_EVERY_S: Final = 0.05
 AWAKE_S: Final = 0.003
 """So long before the trigger nothing sleeps any more: the system wakes nobody to the millisecond."""
+SHORTLY_S: Final = (0.9, 0.3, 0.03)
+"""Before the trigger: when the close has passed, and twice more, the last time as late as is safe."""
+SHORTLY_EVERY_S: Final = 0.2
+"""A simulator's clock says nothing of its next step: so long nothing is done a second time."""
 PATIENCE_S: Final = 60.0
 """How much longer than the lead a machine's clock may take, if it is set back meanwhile."""
 
@@ -72,10 +76,14 @@ class Reached:
     given_up: bool = False
 
 
-async def reach(clock: Clock, instant: float) -> Reached:
-    """Wait until a clock shows an instant, to a fraction of a millisecond where the clock is the machine's."""
+async def reach(clock: Clock, instant: float, shortly: Callable[[], Awaitable[None]] | None = None) -> Reached:
+    """Wait until a clock shows an instant, to a fraction of a millisecond where the clock is the machine's.
+
+    ``shortly`` is done a few times in the last second.
+    """
     if isinstance(clock, ToldClock):
-        return await _told(clock, instant)
+        return await _told(clock, instant, shortly)
+    moments = list(SHORTLY_S) if shortly is not None else []
     began, wall = time.monotonic(), clock.now()
     most = max(instant - wall, 0.0) + PATIENCE_S
     real, stepped = isinstance(clock, SystemClock), 0.0
@@ -84,6 +92,10 @@ async def reach(clock: Clock, instant: float) -> Reached:
         if real and passed > most:
             _log.error("the clock was set back: %.0f s are left of a wait that is over", left)
             return Reached(time.monotonic(), _departure(clock, wall, began), given_up=True)
+        if shortly is not None and moments and left <= moments[0]:
+            moments = [moment for moment in moments if moment < left]
+            await shortly()
+            continue
         await asyncio.sleep(min(left - AWAKE_S, LOOK_EVERY_S) if left > AWAKE_S else 0)
     monotonic = time.monotonic() + (left if real else 0.0)
     if real:
@@ -97,14 +109,18 @@ def _departure(clock: Clock, wall: float, began: float) -> float:
     return clock.now() - wall - (time.monotonic() - began)
 
 
-async def _told(clock: ToldClock, instant: float) -> Reached:
+async def _told(clock: ToldClock, instant: float, shortly: Callable[[], Awaitable[None]] | None) -> Reached:
     """The first line of a simulator's clock that reaches an instant is the instant."""
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop, told, again = asyncio.get_running_loop(), asyncio.Event(), 0.0
     loop.add_reader(clock.fileno(), told.set)
     try:
         while clock.now() < instant and not clock.ended:
             told.clear()
-            await told.wait()
+            if shortly is not None and clock.now() >= instant - TRIGGER_DELAY_S and time.monotonic() >= again:
+                await shortly()
+                again = time.monotonic() + SHORTLY_EVERY_S
+            else:
+                await told.wait()
     finally:
         loop.remove_reader(clock.fileno())
     return Reached(clock.heard_at, given_up=clock.now() < instant)

@@ -98,7 +98,7 @@ class Desk:
     view: RiskView | None = None
     causes: dict[int, str] = field(default_factory=dict)
     ends: dict[str, ledger.Ended] = field(default_factory=dict)
-    unsaid: list[str] = field(default_factory=list)
+    unsaid: list[logging.LogRecord] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -230,12 +230,13 @@ class Desk:
 
     def say(self, text: str) -> None:
         """Have something ready for the log, which waits until the orders are out."""
-        self.unsaid.append(text)
+        self.unsaid.append(_log.makeRecord(_log.name, logging.INFO, __file__, 0, "%s", (text,), None))
 
     def speak(self) -> None:
         """Tell the log what was kept for it."""
-        for text in self.unsaid:
-            _log.info("%s", text)
+        for record in self.unsaid:
+            if logging.getLogger(record.name).isEnabledFor(record.levelno):
+                logging.getLogger(record.name).handle(record)
         self.unsaid.clear()
 
     def journal_intents(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from oracle_batch import arming
@@ -19,7 +20,8 @@ from oracle_batch.desk import Desk
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.gather import Stored
 from oracle_batch.opening import open_desks
-from oracle_batch.rehearsing import learn, rehearse
+from oracle_batch.proposing import plan
+from oracle_batch.rehearsing import held_back, learn, rehearse, stand_in
 from oracle_batch.store.records import Event
 from oracle_batch.think import Foresight, Fresh, Thought
 from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW, utc
@@ -27,9 +29,20 @@ from oracle_batch.world import Job, World
 
 _log = logging.getLogger(__name__)
 
-Brain = Callable[[Job, World], dict[str, Thought]]
 REARMS: Final = 10
 """How often an armed tick mends what has come loose."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """Decisions and plans on the bars so far, on copies of the desks; what they rest on, and what they would log."""
+
+    bars: dict[str, Bar]
+    versions: list[int | None]
+    paused: bool
+    thoughts: dict[str, Thought]
+    desks: list[Desk]
+    unsaid: list[logging.LogRecord]
 
 
 @dataclass(slots=True)
@@ -40,6 +53,7 @@ class Ready:
     world: World
     foresight: Foresight
     waiting: dict[str, Series]
+    draft: Draft | None = None
 
 
 @dataclass(slots=True)
@@ -66,9 +80,10 @@ async def get_ready(job: Job, close: int, before: World) -> Ready:
     waiting = {name: (one.model.broker_symbol, one.model.timeframe) for name, one in world.stored.items()}
     fresh = [Fresh(one.model, one.window.bars, one.twin) for one in due if one.window is not None]
     ready = Ready(close, world, Foresight(fresh), waiting)
+    world.foresight = ready.foresight
     for desk in world.desks:
         await _arm(desk, ready)
-    await rehearse(job, world, ready.foresight, close)
+    await rehearse(world, ready.foresight, close)
     _log.info("armed for the close at %s: %d models", utc(close), len(waiting))
     return ready
 
@@ -97,7 +112,7 @@ async def watch(job: Job, close: int, ready: Ready | None) -> Vigil:
     notes: list[Event] = []
     keeping = [asyncio.ensure_future(_keep(desk, ready, notes)) for desk in desks if ready is not None]
     try:
-        reached = await arming.reach(job.clock, trigger)
+        reached = await arming.reach(job.clock, trigger, partial(_draft, ready) if ready is not None else None)
     except asyncio.CancelledError:
         _tell_stopped(job, close, desks)
         raise
@@ -147,17 +162,73 @@ def _tell_stopped(job: Job, close: int, desks: Iterable[Desk]) -> None:
 async def take_bars(ready: Ready, notes: list[Event]) -> None:
     """The newest bars, as far as the stream has them for certain; the other models are left to the files."""
     world = ready.world
-    for desk in world.desks:
-        await desk.look_again()
+    world.newest = _streamed(ready)
+    notes += [Event("not_streamed", name, {"close": ready.close}) for name in ready.waiting if name not in world.newest]
+    if not _holds(ready):
+        ready.draft = None
+        for desk in world.desks:
+            await desk.look_again()
+
+
+def _streamed(ready: Ready) -> dict[str, Bar]:
+    world, newest = ready.world, dict[str, Bar]()
     found = world.desks[0].broker.final_bars(ready.close)
     for name, series in ready.waiting.items():
-        bar, stored = found.get(series), world.stored[name]
-        if bar is not None and stored.window is not None and bar.time > stored.window.bars.time[-1] and is_sound(bar):
-            world.newest[name] = bar
-        else:
-            notes.append(Event("not_streamed", name, {"close": ready.close}))
-    world.stored = {name: one for name, one in world.stored.items() if name in world.newest}
-    world.foresight = ready.foresight
+        bar, window = found.get(series), world.stored[name].window
+        if bar is not None and window is not None and bar.time > window.bars.time[-1] and is_sound(bar):
+            newest[name] = bar
+    return newest
+
+
+async def _draft(ready: Ready) -> None:
+    """Decide and plan on what there is a moment before the trigger, on copies; it warms what else would be cold.
+
+    Whatever changes until then makes it worthless, and costs no more than the draft.
+    """
+    ready.draft = None
+    world = ready.world
+    if not all(desk.is_current for desk in world.desks):
+        return
+    bars = _streamed(ready)
+    if not bars:
+        await rehearse(world, ready.foresight, ready.close)
+        return
+    for desk in world.desks:
+        await desk.look_again()
+    versions = [desk.broker.version for desk in world.desks]
+    there = World(
+        world.now,
+        world.sessions,
+        models=world.models,
+        desks=[stand_in(desk) for desk in world.desks],
+        stored=world.stored,
+        newest=bars,
+        foresight=ready.foresight,
+        held_by_lost=world.held_by_lost,
+    )
+    with held_back() as unsaid:
+        thoughts = decide(there)
+        await plan(there, thoughts)
+    ready.draft = Draft(bars, versions, world.is_paused, thoughts, there.desks, unsaid)
+
+
+def _holds(ready: Ready) -> bool:
+    """Whether the draft is what would be decided and planned now."""
+    draft, world = ready.draft, ready.world
+    if draft is None or draft.bars != world.newest or draft.paused != world.is_paused:
+        return False
+    now = [desk.broker.version for desk in world.desks]
+    return None not in now and draft.versions == now
+
+
+def drafted(ready: Ready) -> dict[str, Thought] | None:
+    """The draft's thoughts, its desks in their place; None without a draft that holds."""
+    draft = ready.draft
+    if draft is None:
+        return None
+    ready.world.desks = draft.desks
+    draft.desks[0].unsaid[:0] = draft.unsaid
+    return draft.thoughts
 
 
 def is_sound(bar: Bar) -> bool:
@@ -176,7 +247,7 @@ def is_sound(bar: Bar) -> bool:
     )
 
 
-def decide(_: Job, world: World) -> dict[str, Thought]:
+def decide(world: World) -> dict[str, Thought]:
     """The signals of the models whose bar is there."""
     assert world.foresight is not None
     return checked(world, world.foresight.think(world.newest), newest_only=True)

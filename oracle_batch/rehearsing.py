@@ -20,7 +20,7 @@ from oracle_batch.planning import judge, propose
 from oracle_batch.store import lines
 from oracle_batch.think import Foresight, Thought
 from oracle_batch.types import ACTIONS, TIMEFRAME_SECONDS
-from oracle_batch.world import Job, World
+from oracle_batch.world import World
 
 
 async def learn(desk: Desk, windows: Mapping[str, Bars]) -> list[Wish]:
@@ -52,7 +52,7 @@ async def learn(desk: Desk, windows: Mapping[str, Bars]) -> list[Wish]:
     return list(found)
 
 
-async def rehearse(job: Job, world: World, foresight: Foresight, close: int) -> None:
+async def rehearse(world: World, foresight: Foresight, close: int) -> None:
     """Go the way from the bars to the orders once, on copies, so that nothing on it is new at the trigger.
 
     What it asks the broker of, an armed broker remembers.
@@ -62,14 +62,14 @@ async def rehearse(job: Job, world: World, foresight: Foresight, close: int) -> 
         return
     thoughts = {one.model.model_id: one for one in foresight.think(made_up)}
     for desk in world.desks:
-        stand_in = _stand_in(desk)
+        other = stand_in(desk)
         held = {position.label for position in desk.positions}
         wished = {name: _turned(thought, held) for name, thought in thoughts.items()}
-        with _quiet():
-            proposal = await propose(stand_in, wished, world.windows(), world.now)
+        with held_back():
+            proposal = await propose(other, wished, world.windows(), world.now)
             if proposal is not None:
-                await judge(stand_in, proposal, wished, [], world.now)
-        for record in (*stand_in.before_send, *stand_in.intents):
+                await judge(other, proposal, wished, [], world.now)
+        for record in (*other.before_send, *other.intents):
             lines.encode(record, world.now)
 
 
@@ -87,7 +87,7 @@ def _turned(thought: Thought, held: set[str]) -> Thought:
     return Thought(thought.model, with_(thought.twin, state=now, history=(before,)))
 
 
-def _stand_in(desk: Desk) -> Desk:
+def stand_in(desk: Desk) -> Desk:
     """A desk in the same place whose doings nobody sees."""
     other = copy.copy(desk)
     other.plans, other.intents, other.before_send, other.after_send = [], [], [], []
@@ -97,11 +97,23 @@ def _stand_in(desk: Desk) -> Desk:
     return other
 
 
+class _Keeper(logging.Handler):
+    """Keeps records instead of writing them."""
+
+    def __init__(self, kept: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._kept.append(record)
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """A rehearsal tells nobody anything."""
-    logging.disable(logging.CRITICAL)
+def held_back() -> Iterator[list[logging.LogRecord]]:
+    """Nothing is logged in the block; what would have been is in the list."""
+    root, kept = logging.getLogger(), list[logging.LogRecord]()
+    handlers, root.handlers = root.handlers, [_Keeper(kept)]
     try:
-        yield
+        yield kept
     finally:
-        logging.disable(logging.NOTSET)
+        root.handlers = handlers

@@ -16,7 +16,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
-from oracle_batch import arming, exits, live, own_accounts, unattended
+from oracle_batch import arming, exits, live, market_hours, own_accounts
 from oracle_batch.bounded import uninterrupted
 from oracle_batch.broker.base import Broker
 from oracle_batch.collecting import gather
@@ -24,7 +24,7 @@ from oracle_batch.committing import commit
 from oracle_batch.deciding import decide
 from oracle_batch.desk import Desk
 from oracle_batch.errors import BrokerError, OracleBatchError
-from oracle_batch.planning import judge, propose
+from oracle_batch.proposing import plan
 from oracle_batch.report import AccountOutcome, Outcome, TickReport, Timing, merged
 from oracle_batch.sheltering import shelter
 from oracle_batch.store.records import Event
@@ -56,7 +56,10 @@ async def _journey(job: Job, world: World, timing: Timing, check: Collection[str
     """The whole of it, from the files on; ``check`` are models whose newest bar is not official yet."""
     await gather(job, world, check)
     timing.lap("gather")
-    return await _from_bars(job, world, timing)
+    report = await _from_bars(job, world, timing)
+    if not job.dry_run and not world.lost:
+        await market_hours.keep(job.workspace.market_hours, world.desks, world.now)
+    return report
 
 
 async def _armed(job: Job, close: int, sessions: dict[str, Broker], timing: Timing) -> TickReport:
@@ -81,7 +84,7 @@ async def _armed(job: Job, close: int, sessions: dict[str, Broker], timing: Timi
             await live.take_bars(ready, notes)
             decided = set(ready.world.newest)
         if ready is not None and decided:
-            reports.append(await _from_bars(job, ready.world, timing, live.decide))
+            reports.append(await _from_stream(job, ready, timing))
     live.stand_down(sessions)
     try:
         after = World(job.clock.now(), sessions, [*vigil.notes, *notes])
@@ -93,20 +96,32 @@ async def _armed(job: Job, close: int, sessions: dict[str, Broker], timing: Timi
     return merged(reports)
 
 
-async def _from_bars(job: Job, world: World, timing: Timing, brain: live.Brain = decide) -> TickReport:
+async def _from_bars(job: Job, world: World, timing: Timing) -> TickReport:
     """From what was read to what has come of it."""
-    thoughts = brain(job, world)
+    thoughts = decide(job, world)
     timing.lap("decide")
     for desk in world.desks:
         for name, error in world.failed.items():
             desk.fail(name, error)
-    await _plan(world, thoughts)
+    await plan(world, thoughts)
     timing.lap("plan")
     await uninterrupted(_carry_out(job, world, thoughts, timing))
     return _report(job, world, timing)
 
 
-# plan and send
+async def _from_stream(job: Job, ready: live.Ready, timing: Timing) -> TickReport:
+    """The same at the trigger: by the draft where it still holds."""
+    thoughts = live.drafted(ready)
+    if thoughts is None:
+        thoughts = live.decide(ready.world)
+        timing.lap("decide")
+        await plan(ready.world, thoughts)
+    timing.lap("plan")
+    await uninterrupted(_carry_out(job, ready.world, thoughts, timing))
+    return _report(job, ready.world, timing)
+
+
+# send
 
 
 async def _carry_out(job: Job, world: World, thoughts: Mapping[str, Thought], timing: Timing) -> None:
@@ -129,22 +144,6 @@ async def _carry_out(job: Job, world: World, thoughts: Mapping[str, Thought], ti
     timing.lap("journal")
     commit(job, world, thoughts)
     timing.lap("commit")
-
-
-async def _plan(world: World, thoughts: Mapping[str, Thought]) -> None:
-    """All accounts propose, then the rules judge one after another: what one may enter counts for the next."""
-    proposals = {desk.name: await propose(desk, thoughts, world.windows(), world.now) for desk in world.desks}
-    plans = {name: one.plans for name, one in proposals.items() if one is not None}
-    for desk in world.desks:
-        proposal = proposals[desk.name]
-        if proposal is not None:
-            others = own_accounts.held_elsewhere(desk, world.desks, plans, world.held_by_lost)
-            await judge(desk, proposal, thoughts, others, world.now)
-        unattended.retry_pending(desk, world.now)
-        await unattended.close_blind(desk, {*desk.failed, *world.warming}, world.now)
-        exits.put_off(desk)
-    own_accounts.hold_back(world.desks)
-    own_accounts.warn_of_twins(world.desks)
 
 
 async def _send(desks: Sequence[Desk]) -> None:

@@ -61,6 +61,11 @@ class World:
     failed: dict[str, OracleBatchError] = field(default_factory=dict)
     warming: set[str] = field(default_factory=set)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether the operator's flag is up, now."""
+        return bool(self.desks) and self.desks[0].workspace.is_paused()
+
     def windows(self) -> Mapping[str, Bars]:
         """Each model's bars as far as this run knows them."""
         return _Windows(self)

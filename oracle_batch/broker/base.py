@@ -335,6 +335,12 @@ class Broker(Protocol):
         """
         ...
 
+    @property
+    def version(self) -> int | None:
+        """Counts what an armed broker has heard of account and quotes: the same number, the same answers. None: it
+        cannot tell."""
+        ...
+
     def disarm(self) -> None:
         """Ask the network again from now on. Idempotent."""
         ...

@@ -221,6 +221,10 @@ class PaperBroker:
                 found[symbol, timeframe] = Bar(*last)
         return found
 
+    @property
+    def version(self) -> int | None:
+        return None
+
     def disarm(self) -> None:
         self._followed = ()
 

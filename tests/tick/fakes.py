@@ -95,6 +95,10 @@ class Wrapped:
     def final_bars(self, close: int) -> dict[Series, Bar]:
         return self.inner.final_bars(close)
 
+    @property
+    def version(self) -> int | None:
+        return self.inner.version
+
     def disarm(self) -> None:
         self.inner.disarm()
 

@@ -273,6 +273,12 @@ class CtraderBroker:
     def final_bars(self, close: int) -> dict[Series, Bar]:
         return self._live.final(close) if self._live is not None else {}
 
+    @property
+    def version(self) -> int | None:
+        if self._mirror is None or not self._mirror.holds:
+            return None
+        return self._mirror.changes + self._prices.changes
+
     def disarm(self) -> None:
         if self._mirror is not None:
             self._mirror.close()

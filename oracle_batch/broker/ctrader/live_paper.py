@@ -151,6 +151,10 @@ class LivePaperBroker:
     def final_bars(self, close: int) -> dict[Series, Bar]:
         return {}
 
+    @property
+    def version(self) -> int | None:
+        return None
+
     def disarm(self) -> None:
         self._paper.disarm()
 

@@ -69,7 +69,10 @@ class _Spot:
 
 @dataclass(slots=True)
 class Prices:
-    """The newest quote of every symbol that was asked for once, and conversion rates made of them."""
+    """The newest quote of every symbol that was asked for once, and conversion rates made of them.
+
+    ``changes`` counts prices that were told to be others.
+    """
 
     session: Session
     account_id: int
@@ -80,6 +83,7 @@ class Prices:
     _subscribed: set[int] = field(default_factory=set)
     _digits: dict[int, int] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    changes: int = 0
     _newest: float = 0.0
 
     def __post_init__(self) -> None:
@@ -169,8 +173,10 @@ class Prices:
         if not isinstance(message, api.ProtoOASpotEvent) or message.ctidTraderAccountId != self.account_id:
             return
         spot = self._spots.setdefault(message.symbolId, _Spot())
+        before = spot.bid, spot.ask
         spot.bid = message.bid or spot.bid
         spot.ask = message.ask or spot.ask
+        self.changes += (spot.bid, spot.ask) != before
         now = self.clock.now()
         spot.time = scales.seconds(message.timestamp) if message.HasField("timestamp") else now
         if message.HasField("timestamp"):
