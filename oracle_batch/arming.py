@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from oracle_batch.clock import Clock, SystemClock
-from oracle_batch.closes import TRIGGER_DELAY_S, next_close, timeframes_in
+from oracle_batch.closes import EARLY_S, TRIGGER_DELAY_S, next_close, timeframes_in
 from oracle_batch.store.records import Event
 from oracle_batch.told_clock import ToldClock
 from oracle_batch.types import TIMEFRAME_SECONDS
@@ -20,8 +20,6 @@ from oracle_batch.world import Job
 
 _log = logging.getLogger(__name__)
 
-EARLY_S: Final = 5.0
-"""A tick that is woken so much before its lead waits all the same."""
 STEP_S: Final = 0.5
 """A clock that departs from the machine's own time by more has been set."""
 LOOK_EVERY_S: Final = 0.05

@@ -11,6 +11,8 @@ from oracle_batch.types import TIMEFRAME_SECONDS, split_model_id
 
 TRIGGER_DELAY_S: Final = 1
 """A tick acts so long after the close (DESIGN §8)."""
+EARLY_S: Final = 5.0
+"""A tick that is woken so much before its lead waits all the same."""
 
 
 def timeframes_in(models: Path) -> set[str]:

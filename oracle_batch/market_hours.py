@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from oracle_batch.closes import next_close
+from oracle_batch.closes import EARLY_S, next_close, timeframes_in
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands.calendar import Schedule
 from oracle_batch.types import TIMEFRAME_SECONDS, split_model_id
 
 if TYPE_CHECKING:
     from oracle_batch.desk import Desk
+    from oracle_batch.store.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +83,15 @@ def next_close_to_wake_for(timeframes: Collection[str], after: float, hours: Mar
     while hours is not None and not hours.may_have_traded(close):  # ends where the hours are a day old
         close = next_close(timeframes, close)
     return close
+
+
+def nothing_closes(workspace: Workspace, now: float, arm_s: float) -> bool:
+    """Whether the close that a tick with this lead would wait for is one before which nothing can have traded."""
+    hours = load(workspace.market_hours, (one.stem for one in workspace.models.glob("*.zip")))
+    if hours is None:
+        return False
+    close = next_close(timeframes_in(workspace.models), now)
+    return close - now <= arm_s + EARLY_S and not hours.may_have_traded(close)
 
 
 def load(path: Path, models: Iterable[str]) -> MarketHours | None:

@@ -17,7 +17,10 @@ def run(ctx: typer.Context, clock: ClockOf = None) -> None:
     import logging
     import signal
 
-    from oracle_batch.scheduler import Resident
+    from oracle_batch.lean import absent
+
+    with absent("ssl"):  # 4 MB, which asyncio does without, and APScheduler never uses
+        from oracle_batch.scheduler import Resident
     from oracle_batch.told_clock import ToldClock
 
     session: Session = ctx.obj

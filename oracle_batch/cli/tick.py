@@ -44,6 +44,9 @@ def tick(
     workspace = session.existing_workspace()
     settings = select_account(session.settings(), account)
     time = chosen_clock(ctx, now, clock)
+    if arm is not None and not as_json and _is_idle(workspace, time, arm):
+        _log.info("nothing to wait for: by their schedules all markets are closed")
+        return
     try:
         with _traced(trace):
             report = _run(workspace, settings, time, dry_run=dry_run, arm_s=arm)
@@ -63,6 +66,12 @@ def tick(
         _summarise(report, dry_run=dry_run)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
+
+
+def _is_idle(workspace: Workspace, clock: Clock, arm_s: float) -> bool:
+    from oracle_batch.market_hours import nothing_closes
+
+    return nothing_closes(workspace, clock.now(), arm_s)
 
 
 def check_arm(arm: float | None, now: str | None) -> None:
