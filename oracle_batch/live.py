@@ -209,6 +209,9 @@ async def _draft(ready: Ready) -> None:
     with held_back() as unsaid:
         thoughts = decide(there)
         await plan(there, thoughts)
+        for desk in there.desks:
+            desk.broker.prepare(desk.intents)
+            desk.journal.vouch([*desk.before_send, *desk.intents])
     ready.draft = Draft(bars, versions, world.is_paused, thoughts, there.desks, unsaid)
 
 

@@ -335,6 +335,10 @@ class Broker(Protocol):
         """
         ...
 
+    def prepare(self, intents: Sequence[Intent]) -> None:
+        """Have the requests of legs ready that may be sent next; others take no more than their usual time."""
+        ...
+
     @property
     def version(self) -> int | None:
         """Counts what an armed broker has heard of account and quotes: the same number, the same answers. None: it

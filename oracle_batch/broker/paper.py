@@ -20,6 +20,7 @@ from oracle_batch.broker.base import (
     CloseIntent,
     Deal,
     Gate,
+    Intent,
     OpenIntent,
     PlacedOrder,
     Position,
@@ -220,6 +221,9 @@ class PaperBroker:
                 last = (getattr(bars, name)[-1].item() for name in FIELDS)
                 found[symbol, timeframe] = Bar(*last)
         return found
+
+    def prepare(self, intents: Sequence[Intent]) -> None:
+        """A leg needs no request here."""
 
     @property
     def version(self) -> int | None:

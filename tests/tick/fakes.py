@@ -19,6 +19,7 @@ from oracle_batch.broker.base import (
     CloseIntent,
     Deal,
     Gate,
+    Intent,
     OpenIntent,
     PlacedOrder,
     Position,
@@ -94,6 +95,9 @@ class Wrapped:
 
     def final_bars(self, close: int) -> dict[Series, Bar]:
         return self.inner.final_bars(close)
+
+    def prepare(self, intents: Sequence[Intent]) -> None:
+        self.inner.prepare(intents)
 
     @property
     def version(self) -> int | None:

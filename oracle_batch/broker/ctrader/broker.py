@@ -19,6 +19,7 @@ from oracle_batch.broker.base import (
     CloseIntent,
     Deal,
     Gate,
+    Intent,
     OpenIntent,
     PlacedOrder,
     Position,
@@ -48,7 +49,7 @@ from oracle_batch.errors import BrokerError, ConfigError
 from oracle_batch.hands.calendar import Schedule
 from oracle_batch.hands.protection import Terms
 from oracle_batch.openapi import scales
-from oracle_batch.openapi.messages import api, model
+from oracle_batch.openapi.messages import Packed, api, model, packed
 from oracle_batch.store.workspace import Workspace
 
 _log = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ class CtraderBroker:
         self._mirror: Mirror | None = None
         self._live: LiveBars | None = None
         self._last_sent: float | None = None
+        self._packed: dict[str, tuple[Intent, Packed]] = {}
 
     def __repr__(self) -> str:
         return f"CtraderBroker({self._account!r})"
@@ -273,6 +275,15 @@ class CtraderBroker:
     def final_bars(self, close: int) -> dict[Series, Bar]:
         return self._live.final(close) if self._live is not None else {}
 
+    def prepare(self, intents: Sequence[Intent]) -> None:
+        self._packed = {}
+        for intent in intents:
+            light = self._catalogue.known(intent.symbol)
+            message = self._message(Leg(intent), light.symbol_id if light is not None else None)
+            depends = isinstance(intent, OpenIntent) and bool(intent.max_slippage_points)  # on the quote of its moment
+            if message is not None and not depends:
+                self._packed[intent.intent_id] = intent, packed(message)
+
     @property
     def version(self) -> int | None:
         if self._mirror is None or not self._mirror.holds:
@@ -285,6 +296,7 @@ class CtraderBroker:
         if self._live is not None:
             self._live.close()
         self._mirror = self._live = None
+        self._packed = {}
 
     @property
     def last_sent(self) -> float | None:
@@ -386,6 +398,9 @@ class CtraderBroker:
         """The request of a leg; one that cannot be made fails the leg."""
         intent, account_id = leg.intent, self._access.account_id
         leg.quote = None if symbol_id is None else self._prices.newest(symbol_id)
+        known = self._packed.get(intent.intent_id)
+        if known is not None and known[0] == intent:
+            return known[1]
         if isinstance(intent, CloseIntent):
             return translate.close_request(intent, account_id)
         if isinstance(intent, AmendIntent):

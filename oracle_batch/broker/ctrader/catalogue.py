@@ -91,6 +91,10 @@ class Catalogue:
                 found[name] = spec
         return found
 
+    def known(self, name: str) -> Light | None:
+        """A symbol's list entry as far as it is known without asking."""
+        return self._by_name.get(name)
+
     def known_name(self, symbol_id: int) -> str:
         """A symbol's name as far as it is known without asking, else its number."""
         light = self._by_id.get(symbol_id)

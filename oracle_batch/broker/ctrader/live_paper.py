@@ -23,6 +23,7 @@ from oracle_batch.broker.base import (
     CashFlow,
     Deal,
     Gate,
+    Intent,
     PlacedOrder,
     Position,
     Quote,
@@ -150,6 +151,9 @@ class LivePaperBroker:
 
     def final_bars(self, close: int) -> dict[Series, Bar]:
         return {}
+
+    def prepare(self, intents: Sequence[Intent]) -> None:
+        self._paper.prepare(intents)
 
     @property
     def version(self) -> int | None:
