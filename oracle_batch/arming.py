@@ -121,6 +121,7 @@ async def _told(clock: ToldClock, instant: float, shortly: Callable[[], Awaitabl
                 await told.wait()
     finally:
         loop.remove_reader(clock.fileno())
+    await asyncio.sleep(0)  # quotes that were sent before the line are read in this turn of the loop
     return Reached(clock.heard_at, given_up=clock.now() < instant)
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from oracle_batch import arming
 from oracle_batch import gather as gathering
 from oracle_batch.broker.base import Bar, Broker, Series
+from oracle_batch.clock import SystemClock
 from oracle_batch.closes import TRIGGER_DELAY_S
 from oracle_batch.collecting import load_stored
 from oracle_batch.deciding import checked
@@ -29,6 +30,8 @@ from oracle_batch.world import Job, World
 
 _log = logging.getLogger(__name__)
 
+CONFIRM_S: Final = 0.5
+"""So long the feed may take to show that it is there."""
 REARMS: Final = 10
 """How often an armed tick mends what has come loose."""
 
@@ -47,13 +50,17 @@ class Draft:
 
 @dataclass(slots=True)
 class Ready:
-    """An armed tick before its trigger: accounts in session and recovered, and the models that wait for a bar."""
+    """An armed tick before its trigger: accounts in session and recovered, and the models that wait for a bar.
+
+    ``confirmed``: the feed has answered after the close, so that every quote of the bars has come (None: not asked).
+    """
 
     close: int
     world: World
     foresight: Foresight
     waiting: dict[str, Series]
     draft: Draft | None = None
+    confirmed: bool | None = None
 
 
 @dataclass(slots=True)
@@ -112,7 +119,7 @@ async def watch(job: Job, close: int, ready: Ready | None) -> Vigil:
     notes: list[Event] = []
     keeping = [asyncio.ensure_future(_keep(desk, ready, notes)) for desk in desks if ready is not None]
     try:
-        reached = await arming.reach(job.clock, trigger, partial(_draft, ready) if ready is not None else None)
+        reached = await arming.reach(job.clock, trigger, partial(_shortly, job, ready) if ready is not None else None)
     except asyncio.CancelledError:
         _tell_stopped(job, close, desks)
         raise
@@ -124,6 +131,10 @@ async def watch(job: Job, close: int, ready: Ready | None) -> Vigil:
     if reached.stepped_s or reached.given_up:
         _log.warning("the clock was set by %.1f s while armed: bars are asked for", reached.stepped_s)
         notes.append(Event("clock_stepped", None, {"close": close, "by_s": round(reached.stepped_s, 3)}))
+        intact = False
+    if ready is not None and ready.confirmed is False:
+        _log.warning("the line is silent: bars are asked for")
+        notes.append(Event("line_silent", None, {"close": close}))
         intact = False
     if ready is not None and not intact:
         notes.append(Event("armed_in_vain", None, {"close": close}))
@@ -178,6 +189,18 @@ def _streamed(ready: Ready) -> dict[str, Bar]:
         if bar is not None and window is not None and bar.time > window.bars.time[-1] and is_sound(bar):
             newest[name] = bar
     return newest
+
+
+async def _shortly(job: Job, ready: Ready) -> None:
+    """What is done in the last second. A line that stands still looks like a quiet market: the feed has to answer."""
+    real = isinstance(job.clock, SystemClock)
+    if real and ready.confirmed is None and job.clock.now() >= ready.close:
+        try:
+            await asyncio.wait_for(ready.world.desks[0].broker.confirm(), CONFIRM_S)
+            ready.confirmed = True
+        except (BrokerError, TimeoutError):
+            ready.confirmed = False
+    await _draft(ready)
 
 
 async def _draft(ready: Ready) -> None:

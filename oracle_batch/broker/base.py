@@ -328,6 +328,14 @@ class Broker(Protocol):
         """Wait until an armed broker has lost track and wants to be armed again; for good, where it never does."""
         ...
 
+    async def confirm(self) -> None:
+        """Have the broker answer: whatever it told before has come then.
+
+        Raises:
+            BrokerError: no answer.
+        """
+        ...
+
     def final_bars(self, close: int) -> dict[Series, Bar]:
         """The followed bars that ended at ``close`` (Unix seconds), as far as they are final and known without asking.
 

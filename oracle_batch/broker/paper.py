@@ -209,6 +209,9 @@ class PaperBroker:
         never: asyncio.Future[Stir] = asyncio.get_running_loop().create_future()
         return await never
 
+    async def confirm(self) -> None:
+        """There is nobody to ask."""
+
     def final_bars(self, close: int) -> dict[Series, Bar]:
         found = {}
         for symbol, timeframe in self._followed:

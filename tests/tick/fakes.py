@@ -93,6 +93,9 @@ class Wrapped:
     async def stirred(self) -> Stir:
         return await self.inner.stirred()
 
+    async def confirm(self) -> None:
+        await self.inner.confirm()
+
     def final_bars(self, close: int) -> dict[Series, Bar]:
         return self.inner.final_bars(close)
 

@@ -272,6 +272,9 @@ class CtraderBroker:
         assert self._mirror is not None
         return await self._mirror.stirred()
 
+    async def confirm(self) -> None:
+        await self._session.ask(api.ProtoOAVersionReq())
+
     def final_bars(self, close: int) -> dict[Series, Bar]:
         return self._live.final(close) if self._live is not None else {}
 

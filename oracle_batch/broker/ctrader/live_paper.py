@@ -149,6 +149,9 @@ class LivePaperBroker:
     async def stirred(self) -> Stir:
         return await self._paper.stirred()
 
+    async def confirm(self) -> None:
+        await self._paper.confirm()
+
     def final_bars(self, close: int) -> dict[Series, Bar]:
         return {}
 
