@@ -18,7 +18,7 @@ def rough_life() -> None:
     try:
         life.begin(seed=11, accounts=1, cold=False)
         for turn in range(3):
-            for lag in ("unseen", "working", "filled"):
+            for lag in ("unseen", "working", "unseen", "filled", "unseen"):
                 life.bar_closes(late=1.0, deaths=calm, fault="answers lost", lag=lag)
                 for _ in range(4):
                     life.same_bar_again(deaths=calm, fault=None)
@@ -26,6 +26,9 @@ def rough_life() -> None:
                 life.bar_closes(late=1.0, deaths=[(3, share)], fault=None, lag=None)
                 life.same_bar_again(deaths=calm, fault=None)
                 life.bar_closes(late=1.0, deaths=[(0, share)], fault=None, lag=None)
+                life.same_bar_again(deaths=calm, fault=None)
+            for at in range(2, 8):
+                life.bar_closes(late=1.0, deaths=[(at, 0.0)], fault=None, lag=None)
                 life.same_bar_again(deaths=calm, fault=None)
             for number in range(4):
                 life.somebody_closes_by_hand(number=number, part=True)

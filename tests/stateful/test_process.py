@@ -133,5 +133,6 @@ def test_row_41_of_two_runs_that_overlap_the_second_leaves_at_once_and_changes_n
     assert second.returncode == 75
     assert f"process {first.pid}" in err
     assert first.poll() is None, "the first one is still at work"
-    assert first.wait(60) == 0
+    first.communicate(timeout=60)
+    assert first.returncode == 0
     assert result(lab) == expected
