@@ -18,7 +18,7 @@ from oracle_batch.closes import TRIGGER_DELAY_S
 from oracle_batch.collecting import load_stored
 from oracle_batch.deciding import checked
 from oracle_batch.desk import Desk
-from oracle_batch.errors import OracleBatchError
+from oracle_batch.errors import BrokerError, OracleBatchError
 from oracle_batch.gather import Stored
 from oracle_batch.opening import open_desks
 from oracle_batch.proposing import plan
@@ -120,6 +120,7 @@ async def watch(job: Job, close: int, ready: Ready | None) -> Vigil:
     keeping = [asyncio.ensure_future(_keep(desk, ready, notes)) for desk in desks if ready is not None]
     try:
         reached = await arming.reach(job.clock, trigger, partial(_shortly, job, ready) if ready is not None else None)
+        await asyncio.sleep(0)  # who has just heard of a change says so
     except asyncio.CancelledError:
         _tell_stopped(job, close, desks)
         raise

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,18 @@ def started(world: World, script: str = "W L1 W W", **options: Any) -> None:
 
 def events(world: World, name: str) -> list[Event]:
     return [one for one in world.journal() if isinstance(one, Event) and one.name == name]
+
+
+def until_received(world: World, kind: str, count: int) -> None:
+    """Wait for a request to have come so many times."""
+    until = time.monotonic() + PATIENCE_S
+    while [one["type"] for one in world.simulator.state()["received"]].count(kind) < count:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def count_of(world: World, kind: str) -> int:
+    return [one["type"] for one in world.simulator.state()["received"]].count(kind)
 
 
 def cut(world: World) -> None:
@@ -153,11 +166,16 @@ def test_no_bar_for_the_interval_is_no_bar(world: World) -> None:
 def test_a_line_that_drops_while_armed_is_mended_in_time(world: World) -> None:
     started(world)
     tick = ArmedTick(world, 1)
+    asked = count_of(world, "ExpectedMarginReq")
     world.simulator.call(lambda: cut(world))
+    until_received(world, "ExpectedMarginReq", asked + 1)
+    time.sleep(0.2)
+    before = len(world.simulator.state()["received"])
     result = tick.close()
+    assert world.simulator.state()["received"][before]["type"] == "NewOrderReq", "armed anew"
     assert (result.code, world.came_to(result)) == (0, ("OPEN", "OK", None))
     (event,) = events(world, "line_lost")
-    assert event.detail["account"] == "demo"
+    assert event.detail == {"account": "demo", "mended": True}
     world.agree()
 
 
@@ -165,7 +183,9 @@ def test_without_a_line_at_the_trigger_the_run_goes_by_the_files(world: World) -
     started(world)
     tick = ArmedTick(world, 1)
     world.simulator.faults({"fault": "refuse", "on": "ReconcileReq", "times": 1, "code": "UNSUPPORTED_MESSAGE"})
+    asked = count_of(world, "ReconcileReq")
     world.simulator.call(lambda: cut(world))
+    until_received(world, "ReconcileReq", asked + 1)
     result = tick.close()
     assert (result.code, world.came_to(result)) == (0, ("OPEN", "OK", None))
     assert events(world, "line_lost")[0].detail["mended"] is False
@@ -225,9 +245,9 @@ def test_a_position_that_ends_while_armed_is_seen_before_the_trigger(world: Worl
     started(world, "W L1 L1 L1 W")
     assert world.came_to(ArmedTick(world, 1).close()) == ("OPEN", "OK", None)
     tick = ArmedTick(world, 2)
-    position = world.position_id
-    account = world.simulator.exchange.account_ids[0]
-    close_by_hand(world, account, position)
+    asked = count_of(world, "ExpectedMarginReq")
+    close_by_hand(world, world.simulator.exchange.account_ids[0], world.position_id)
+    until_received(world, "ExpectedMarginReq", asked + 1)
     result = tick.close()
     assert result.code == 0
     assert world.came_to(result)[0] == "WAIT_SYNC"
