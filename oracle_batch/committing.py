@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from oracle_batch.bars import Bars
+from oracle_batch.desk import Desk
 from oracle_batch.errors import StateError
 from oracle_batch.store import twins, windows
 from oracle_batch.store.files import replace_all
@@ -30,7 +31,18 @@ def commit(job: Job, world: World, thoughts: Mapping[str, Thought]) -> None:
     for desk in world.desks:
         for name, error in lost.items():
             desk.fail(name, error, changed[name])
-        desk.commit()
+    _commit_books(world.desks)
+
+
+def _commit_books(desks: Sequence[Desk]) -> None:
+    """Write the books of all accounts together; if the system refuses, one by one.
+
+    Raises:
+        StateError: books that cannot be written, those of the first such account; the others' are.
+    """
+    files = {desk.name: file for desk in desks if (file := desk.unwritten()) is not None}
+    for error in _replace_each(files).values():
+        raise error
 
 
 def _replace_each(files: Mapping[str, tuple[Path, bytes]]) -> dict[str, StateError]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace as with_
@@ -37,7 +38,7 @@ from oracle_batch.recover import Recovery, doubtful, plan_event, recover, unansw
 from oracle_batch.report import AccountOutcome, Outcome
 from oracle_batch.store import executor as executor_file
 from oracle_batch.store.executor import Executor
-from oracle_batch.store.files import replace_atomically
+from oracle_batch.store.files import replace_all
 from oracle_batch.store.journal import Journal, Tail
 from oracle_batch.store.records import Event, Record
 from oracle_batch.store.workspace import Workspace
@@ -98,6 +99,7 @@ class Desk:
     view: RiskView | None = None
     causes: dict[int, str] = field(default_factory=dict)
     ends: dict[str, ledger.Ended] = field(default_factory=dict)
+    _own: dict[str, ModelBooks] = field(default_factory=dict)
     unsaid: list[logging.LogRecord] = field(default_factory=list)
 
     @property
@@ -386,9 +388,14 @@ class Desk:
 
     def commit(self) -> None:
         """Write the books, if anything in them changed."""
-        if not self.dry_run and self.executor != self.loaded:
-            path = self.workspace.executor_path(self.name)
-            replace_atomically(path, executor_file.encode(self.executor))
+        if file := self.unwritten():
+            replace_all([file])
+
+    def unwritten(self) -> tuple[Path, bytes] | None:
+        """The file of the books as they have to be written, None if nothing in them changed."""
+        if self.dry_run or self.executor == self.loaded:
+            return None
+        return self.workspace.executor_path(self.name), executor_file.encode(self.executor)
 
     # small parts
 
@@ -423,9 +430,13 @@ class Desk:
         return self.executor.models.get(name, ModelBooks())
 
     def book(self, name: str, books: ModelBooks) -> None:
-        """Take a model's new books in; damaged ones stay as they are."""
-        if name not in self.executor.damaged:
-            self.executor = with_(self.executor, models={**self.executor.models, name: books})
+        """Take a model's new books in; damaged ones stay as they are. What others hold of the books stays as it was."""
+        if name in self.executor.damaged:
+            return
+        if self.executor.models is not self._own:
+            self._own = dict(self.executor.models)
+            self.executor = with_(self.executor, models=self._own)
+        self._own[name] = books
 
     def remember_end(self, name: str, symbol: str, result: ledger.Ended) -> None:
         """Take the end of a model's position into the account's memory."""
