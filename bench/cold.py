@@ -52,6 +52,18 @@ def warm_up(home: Path) -> None:
 
 def tick(home: Path, bar: int, due: int) -> ColdTick:
     """Run the tick of a bar's close and measure it; ``due`` models must have decided and none may have failed."""
+    done, report = tick_report(home, bar)
+    models = report["models"]
+    failed = [name for name, one in models.items() if one["error"] or one["ack"] in ("FAIL", "UNKNOWN")]
+    if report["exit_code"] or len(models) != due or failed:
+        raise SystemExit(
+            f"the tick went wrong: exit code {report['exit_code']}, {len(models)} models, failed: {failed}"
+        )
+    return done
+
+
+def tick_report(home: Path, bar: int) -> tuple[ColdTick, dict[str, Any]]:
+    """Run the tick of a bar's close and measure it; and what it said."""
     began = time.perf_counter()
     child = subprocess.Popen(
         _command(home, "tick", "--now", close_of(bar), "--json"), cwd=ROOT, env=_environment(), stdout=subprocess.PIPE
@@ -62,18 +74,17 @@ def tick(home: Path, bar: int, due: int) -> ColdTick:
     wall = time.perf_counter() - began
     child.stdout.close()
     child.returncode = os.waitstatus_to_exitcode(status)
-    report: dict[str, Any] = json.loads(text) if text else {}
-    models = report.get("models", {})
-    failed = [name for name, one in models.items() if one["error"] or one["ack"] in ("FAIL", "UNKNOWN")]
-    if child.returncode or len(models) != due or failed:
-        raise SystemExit(f"the tick went wrong: exit code {child.returncode}, {len(models)} models, failed: {failed}")
-    return ColdTick(
+    if not text:
+        raise SystemExit(f"the tick said nothing: exit code {child.returncode}")
+    report: dict[str, Any] = json.loads(text)
+    done = ColdTick(
         wall,
         usage.ru_utime + usage.ru_stime,
         float(report["peak_rss_mb"]),
         float(report["timing_ms"]["trigger_to_last_order"] or 0.0),
-        sum(one["ack"] == "OK" for one in models.values()),
+        sum(one["ack"] == "OK" for one in report["models"].values()),
     )
+    return done, report
 
 
 @dataclass(frozen=True)

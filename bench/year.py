@@ -32,6 +32,7 @@ import pyarrow.parquet
 from msgspec.structs import replace
 
 from bench import reconcile
+from oracle_batch import opening
 from oracle_batch import tick as tick_module
 from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.brain.decide import Replay, replay
@@ -51,12 +52,14 @@ from oracle_batch.market.specs import Contract, Contracts
 from oracle_batch.operating.risk_resetting import reset_risk
 from oracle_batch.operating.visits import Job as Visit
 from oracle_batch.replay import read_bars
+from oracle_batch.report import problems
 from oracle_batch.store.twins import TwinFile
 from oracle_batch.store.windows import Window
 from oracle_batch.store.workspace import Workspace
 from oracle_batch.think import Thought
-from oracle_batch.tick import Job, tick
+from oracle_batch.tick import tick
 from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW
+from oracle_batch.world import Job
 
 ROOT = Path(__file__).resolve().parents[1]
 WEEK = 7 * 86400
@@ -195,11 +198,11 @@ class Year:
         return deals
 
     async def _tick(self, job: Job, due: Sequence[tuple[Course, int]]) -> None:
-        async def gather(job: Job, world: Any) -> None:
+        async def gather(job: Job, world: Any, _: Any) -> None:
             world.models = self.models
             world.stored = {one.model.model_id: Stored(one.model, one.window(row), None) for one, row in due}
-            desk = tick_module._desk(job, job.settings.accounts[0], world, self.execution)
-            world.desks.append(await tick_module._opened(desk))
+            desk = opening.desk_of(job, job.settings.accounts[0], world, self.execution)
+            world.desks.append(await opening.opened(desk, world))
 
         def decide(job: Job, world: Any) -> dict[str, Thought]:
             return {one.model.model_id: one.thought(row) for one, row in due}
@@ -207,10 +210,13 @@ class Year:
         def make_broker(*_: Any, **__: Any) -> PaperBroker:
             return self.broker()
 
-        with patch.multiple(tick_module, _gather=gather, _decide=decide, make_broker=make_broker):
+        with (
+            patch.multiple(tick_module, gather=gather, decide=decide),
+            patch.multiple(opening, make_broker=make_broker),
+        ):
             report = await tick(job)
         if report.exit_code:
-            raise RuntimeError(f"{self.clock.instant:.0f}: {tick_module.problems(report)}")
+            raise RuntimeError(f"{self.clock.instant:.0f}: {problems(report)}")
         for outcome in report.accounts[ACCOUNT].models.values():
             self.decisions[f"{outcome.decision} {outcome.ack} {outcome.reason}"] += 1
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oracle_batch.errors import BarError
-from oracle_batch.types import TIMEFRAME_SECONDS
+from oracle_batch.types import TIMEFRAME_SECONDS, utc
 
 PRICE_FIELDS = ("open", "high", "low", "close")
 FIELDS = ("time", *PRICE_FIELDS, "volume")
@@ -54,11 +53,6 @@ def join(older: Bars, newer: Bars) -> Bars:
     columns = [np.concatenate([getattr(older, name)[keep], getattr(newer, name)]) for name in FIELDS]
     order = np.argsort(columns[0], kind="stable")
     return Bars(*(np.ascontiguousarray(column[order]) for column in columns))
-
-
-def utc(seconds: int | float) -> str:
-    """A time for people, e.g. ``2026-02-13 21:45Z``."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
 def _refuse(symbol: str, bars: Bars, bad: NDArray[np.bool_], field: str, why: str, file: object) -> None:

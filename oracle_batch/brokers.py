@@ -3,12 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from oracle_batch.broker.base import Broker
 from oracle_batch.bundle.model import Model
 from oracle_batch.clock import Clock
 from oracle_batch.config import AccountSettings
 from oracle_batch.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from oracle_batch.market.excerpts import Excerpts
+    from oracle_batch.market.feed import Feed
+
+
+_FEEDS: WeakValueDictionary[tuple[object, ...], Feed] = WeakValueDictionary()
+"""The feeds in use: accounts that trade on one folder of bars read it once."""
+
+
+def _feed(folder: Path, excerpts: Excerpts | None) -> Feed:
+    """The feed of a folder in the state it is in.
+
+    Raises:
+        ConfigError: the folder cannot be used.
+    """
+    from oracle_batch.market.feed import Feed
+
+    try:
+        status = folder.stat()
+    except OSError:
+        return Feed(folder, excerpts)
+    key = (folder, status.st_ino, status.st_mtime_ns, excerpts is None)
+    feed = _FEEDS.get(key)
+    if feed is None:
+        feed = _FEEDS[key] = Feed(folder, excerpts)
+    return feed
 
 
 def make_broker(
@@ -33,7 +63,6 @@ def make_broker(
         return CtraderBroker(account.account, account.ctrader, workspace, clock, dry_run=dry_run)
     from oracle_batch.broker.paper import PaperBroker
     from oracle_batch.market.excerpts import Excerpts
-    from oracle_batch.market.feed import Feed
     from oracle_batch.market.spec_file import load_settings
 
     def paper(feed: Feed, excerpts: Excerpts | None = None) -> PaperBroker:
@@ -58,5 +87,5 @@ def make_broker(
         folder = None if dry_run else workspace.live_bars(account.account)
         return LivePaperBroker(data, paper, models, folder, account.paper.currency, clock)
     excerpts = Excerpts(workspace.compiled, account.paper.data)
-    feed = Feed(workspace.home / account.paper.data, excerpts if lean else None)
+    feed = _feed(workspace.home / account.paper.data, excerpts if lean else None)
     return paper(feed, None if lean or dry_run else excerpts)

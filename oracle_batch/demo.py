@@ -26,9 +26,10 @@ from oracle_batch.status import read_status
 from oracle_batch.store.files import replace_atomically
 from oracle_batch.store.lock import hold
 from oracle_batch.store.workspace import Workspace
-from oracle_batch.tick import Job, tick
+from oracle_batch.tick import tick
 from oracle_batch.types import TIMEFRAME_SECONDS
 from oracle_batch.warmup import ShowProgress, warm_up
+from oracle_batch.world import Job
 
 SYMBOLS: Final = ("EURUSD_M15", "GBPUSD_H1", "USDJPY_H1")
 PACE: Final = ("EURUSD", "M15")

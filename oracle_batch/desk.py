@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace as with_
@@ -45,7 +46,7 @@ from oracle_batch.recover import (
 from oracle_batch.report import AccountOutcome, Outcome
 from oracle_batch.store import executor as executor_file
 from oracle_batch.store.executor import Executor
-from oracle_batch.store.files import replace_atomically
+from oracle_batch.store.files import replace_all
 from oracle_batch.store.journal import Journal, Tail
 from oracle_batch.store.records import Event, Record
 from oracle_batch.store.workspace import Workspace
@@ -71,7 +72,8 @@ class Desk:
     ``feed`` says where the models' bars are from. ``waiting`` are legs that wait for the spread, ``crossing`` entries
     that wait for closes on other accounts; ``causes`` say of a position why an emergency close is its end; ``opened``
     are the entries that were filled, ``ends`` what the positions came to that closes of ours have ended, by the
-    close's id.
+    close's id. ``shown`` are the positions as the broker last told them; ``is_current`` says of an armed run whether
+    that and the account still are as told.
     """
 
     settings: AccountSettings
@@ -88,6 +90,8 @@ class Desk:
     executor: Executor = field(init=False)
     account: Account = field(init=False)
     positions: list[Position] = field(init=False)
+    shown: list[Position] = field(init=False)
+    is_current: bool = True
     specs: dict[str, SymbolSpec] = field(init=False)
     plans: list[ModelPlan] = field(default_factory=list)
     intents: list[Intent] = field(default_factory=list)
@@ -105,6 +109,8 @@ class Desk:
     view: RiskView | None = None
     causes: dict[int, str] = field(default_factory=dict)
     ends: dict[str, ledger.Ended] = field(default_factory=dict)
+    _own: dict[str, ModelBooks] = field(default_factory=dict)
+    unsaid: list[logging.LogRecord] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -143,13 +149,26 @@ class Desk:
             _log.warning("journal: a torn last line was cut off: %s", tail.torn.detail)
         self.positions = await self.broker.positions()
         books = await self._fold(tail)
-        open_ids = frozenset(position.position_id for position in self.positions)
-        self.positions = ledger.claimed(self.positions, books)
-        await self._note_ends(books, open_ids)
-        self._adopt(books, open_ids)
-        self.executor = with_(self.executor, models=books, journal=tail.end)
+        await self._see(self.positions, books)
+        self.executor = with_(self.executor, journal=tail.end)
         if self.opened:
             self.watch_opened(await self.broker.terms(sorted({entry.symbol for entry, _ in self.opened.values()})))
+
+    async def look_again(self) -> None:
+        """See what has become of the account and its positions since it was recovered."""
+        self.account = await self.broker.account()
+        shown = await self.broker.positions()
+        if shown != self.shown:
+            await self._see(shown, dict(self.executor.models))
+
+    async def _see(self, shown: list[Position], books: dict[str, ModelBooks]) -> None:
+        """Hold the broker's positions against the books, which follow."""
+        self.shown = shown
+        open_ids = frozenset(position.position_id for position in shown)
+        self.positions = ledger.claimed(shown, books)
+        await self._note_ends(books, open_ids)
+        self._adopt(books, open_ids)
+        self.executor = with_(self.executor, models=books)
 
     async def _fold(self, tail: Tail) -> dict[str, ModelBooks]:
         damaged = self.executor.damaged
@@ -232,6 +251,17 @@ class Desk:
                 self.before_send.append(Event("position_adopted", name, detail))
 
     # journal, send, journal
+
+    def say(self, text: str) -> None:
+        """Have something ready for the log, which waits until the orders are out."""
+        self.unsaid.append(_log.makeRecord(_log.name, logging.INFO, __file__, 0, "%s", (text,), None))
+
+    def speak(self) -> None:
+        """Tell the log what was kept for it."""
+        for record in self.unsaid:
+            if logging.getLogger(record.name).isEnabledFor(record.levelno):
+                logging.getLogger(record.name).handle(record)
+        self.unsaid.clear()
 
     def journal_intents(self) -> None:
         """Make the intents durable that are not yet. Without any, the records wait for the second append."""
@@ -386,9 +416,14 @@ class Desk:
 
     def commit(self) -> None:
         """Write the books, if anything in them changed."""
-        if not self.dry_run and self.executor != self.loaded:
-            path = self.workspace.executor_path(self.name)
-            replace_atomically(path, executor_file.encode(self.executor))
+        if file := self.unwritten():
+            replace_all([file])
+
+    def unwritten(self) -> tuple[Path, bytes] | None:
+        """The file of the books as they have to be written, None if nothing in them changed."""
+        if self.dry_run or self.executor == self.loaded:
+            return None
+        return self.workspace.executor_path(self.name), executor_file.encode(self.executor)
 
     # small parts
 
@@ -423,9 +458,13 @@ class Desk:
         return self.executor.models.get(name, ModelBooks())
 
     def book(self, name: str, books: ModelBooks) -> None:
-        """Take a model's new books in; damaged ones stay as they are."""
-        if name not in self.executor.damaged:
-            self.executor = with_(self.executor, models={**self.executor.models, name: books})
+        """Take a model's new books in; damaged ones stay as they are. What others hold of the books stays as it was."""
+        if name in self.executor.damaged:
+            return
+        if self.executor.models is not self._own:
+            self._own = dict(self.executor.models)
+            self.executor = with_(self.executor, models=self._own)
+        self._own[name] = books
 
     def remember_end(self, name: str, symbol: str, result: ledger.Ended) -> None:
         """Take the end of a model's position into the account's memory."""

@@ -10,8 +10,9 @@ from oracle_batch import bars as bars_module
 from oracle_batch.bars import Bars
 from oracle_batch.broker.base import Broker
 from oracle_batch.bundle.model import Model
+from oracle_batch.closes import newest_closed
 from oracle_batch.errors import NeedsWarmup
-from oracle_batch.history import OVERLAP_BARS, may_have_closed, merge, newest_closed
+from oracle_batch.history import OVERLAP_BARS, may_have_closed, merge
 from oracle_batch.store import twins, windows
 from oracle_batch.store.twins import TwinFile
 from oracle_batch.store.windows import Window

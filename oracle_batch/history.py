@@ -6,24 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oracle_batch.bars import FIELDS, Bars, utc
+from oracle_batch.bars import FIELDS, Bars
+from oracle_batch.closes import newest_closed
 from oracle_batch.errors import BarError
-from oracle_batch.types import STORED_BARS, TIMEFRAME_SECONDS, WINDOW
+from oracle_batch.types import STORED_BARS, TIMEFRAME_SECONDS, WINDOW, utc
 
 OVERLAP_BARS = WINDOW
 """Stored bars that every pull asks for again, to notice revisions: all that the newest decision looks at."""
 LONG_GRID_SLACK = 3600
 """H4 and D1 grids follow the broker's clock and may move by an hour with daylight saving."""
-
-
-def newest_closed(timeframe: str, now: float) -> int:
-    """Open time of the newest bar of the UTC grid that has closed.
-
-    >>> newest_closed("M15", 1800.0), newest_closed("M15", 1799.9)
-    (900, 0)
-    """
-    seconds = TIMEFRAME_SECONDS[timeframe]
-    return int(now // seconds) * seconds - seconds
 
 
 def may_have_closed(timeframe: str, last_bar: int, now: float) -> bool:

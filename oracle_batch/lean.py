@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from typing import NoReturn
 
 LEAN = {
@@ -20,6 +21,19 @@ def be_lean() -> None:
     """Apply what the operator has not set otherwise."""
     for name, value in LEAN.items():
         os.environ.setdefault(name, value)
+
+
+@contextlib.contextmanager
+def absent(module: str) -> Iterator[None]:
+    """Imports within the block find no such module, unless it is loaded already."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 def leave(code: int) -> NoReturn:

@@ -108,14 +108,14 @@ async def _assessed(desk: Desk, symbols: set[str], now: float) -> RiskView | Non
 def _tell(desk: Desk, one: ModelPlan, thought: Thought) -> None:
     """The signal, and what is made of it, for the log and the journal."""
     wire = texts.signal_text(thought.model.symbol, one.action, thought.hmm_state, thought.virtual_pnl)
-    _log.info("%s", wire)
+    desk.say(wire)
     desk.before_send.append(Signal(one.model, one.bar_time, one.action, thought.hmm_state, thought.virtual_pnl, wire))
     if one.refusal is not None:
         detail = {"bar_time": one.bar_time, "code": one.refusal, "numbers": dict(one.numbers)}
         desk.before_send.append(Event("refused", one.model, detail))
         hint = REMEDY.get(one.refusal)
         words = [one.refusal, *([str(dict(one.numbers))] if one.numbers else []), *([f"({hint})"] if hint else [])]
-        _log.info("%s: %s refused: %s", one.model, one.decision, " ".join(words))
+        desk.say(f"{one.model}: {one.decision} refused: {' '.join(words)}")
     if legs := legs_of(one):
         desk.before_send.append(plan_event(one))
         desk.intents += legs
@@ -149,7 +149,7 @@ def _candidate(desk: Desk, thought: Thought, view: RiskView | None, windows: Map
         books,
         position,
         intensity,
-        _size(desk, thought, action, settings, view, windows.get(name)),
+        _size(desk, thought, action, settings, view, windows),
     )
 
 
@@ -167,18 +167,20 @@ def _size(
     action: int,
     settings: SymbolSettings,
     view: RiskView | None,
-    bars: Bars | None,
+    windows: Mapping[str, Bars],
 ) -> Sized | Refusal | None:
     """Volume and protection of what a model wishes for; None where it wishes for nothing, or nothing can be known."""
     if not ACTIONS[action].intensity or view is None:
         return None
-    symbol, wants_atr = thought.model.broker_symbol, settings.sl_atr or settings.tp_atr
+    symbol, bars = thought.model.broker_symbol, None
+    if settings.sl_atr or settings.tp_atr:  # not looked at otherwise: an armed run has not put the newest bar in yet
+        bars = windows.get(thought.model.model_id)
     return entries.size(
         settings,
         view.market.terms.get(symbol),
         view.market.quotes.get(symbol),
         action=action,
-        atr=atr(bars, settings.atr_period) if wants_atr and bars is not None else None,
+        atr=atr(bars, settings.atr_period) if bars is not None else None,
         balance=desk.account.balance,
         equity=desk.account.equity,
     )
@@ -194,7 +196,8 @@ def _outlasted(desk: Desk, thought: Thought) -> ModelBooks:
 
 
 def _real(desk: Desk, name: str, books: ModelBooks) -> tuple[Position | None, int]:
-    mine = [position for position in desk.positions if position.label == label_of(name)]
+    label = label_of(name)
+    mine = [position for position in desk.positions if position.label == label]
     if not mine:
         return None, 0
     if len(mine) > 1:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from oracle_batch import trace
 from oracle_batch.hands.books import AckWord, Decision
 from oracle_batch.types import ACTIONS
 
@@ -51,16 +52,41 @@ class AccountOutcome:
 
 @dataclass(slots=True)
 class Timing:
-    """Milliseconds by stage, on the monotonic clock; ``trigger_to_last_order`` counts from the process's start."""
+    """Milliseconds by stage, on the monotonic clock; ``last_order`` is when the last one left, from the trigger on.
+
+    The trigger of a run that is not armed is the process's start.
+    """
 
     began: float = field(default_factory=time.monotonic)
     trigger: float = field(default_factory=time.monotonic)
     stages: dict[str, float] = field(default_factory=dict)
     last_order: float | None = None
 
+    @classmethod
+    def of_process(cls) -> Timing:
+        """From the start of this process on, which the first stage covers up to now."""
+        timing, age = cls(), process_age_s()
+        timing.trigger = timing.began - age
+        timing.stages["start"] = age * 1e3
+        trace.span("start", timing.trigger, timing.began)
+        return timing
+
+    def trigger_at(self, trigger: float) -> None:
+        """Count from here on from a trigger that was waited for; the wait is no stage."""
+        trace.span("wait", self.began, trigger)
+        self.began = self.trigger = trigger
+        self.last_order = None
+
+    def sent(self, moments: Iterable[float | None]) -> None:
+        """Note when the accounts' last orders left."""
+        known = [moment for moment in moments if moment is not None]
+        if known:
+            self.last_order = (max(known) - self.trigger) * 1e3
+
     def lap(self, stage: str) -> None:
         """Attribute the time since the last lap to a stage."""
         now = time.monotonic()
+        trace.span(stage, self.began, now)
         self.stages[stage] = self.stages.get(stage, 0.0) + (now - self.began) * 1e3
         self.began = now
 
@@ -85,6 +111,21 @@ class TickReport:
         }
         timing = {**stages, "trigger_to_last_order": None if last is None else round(last, 3)}
         return _document(self.now, first, accounts, timing, self.exit_code)
+
+
+def merged(reports: Sequence[TickReport]) -> TickReport:
+    """Several journeys of one run as one: what a later one says of a model stands."""
+    last = reports[-1]
+    accounts = {}
+    for name, newest in last.accounts.items():
+        models: dict[str, Outcome] = {}
+        for report in reports:
+            models |= report.accounts[name].models if name in report.accounts else {}
+        failed = any(one.error or one.ack == "UNKNOWN" for one in models.values())
+        code = newest.exit_code or (1 if failed else 0)
+        accounts[name] = AccountOutcome(dict(sorted(models.items())), newest.orphans, newest.error, code)
+    exit_code = 1 if any(one.exit_code for one in accounts.values()) else 0
+    return TickReport(last.now, accounts, last.timing, exit_code)
 
 
 def failure_json(now: float, accounts: Sequence[str], exit_code: int) -> dict[str, Any]:
@@ -128,3 +169,17 @@ def process_age_s() -> float:
     except (OSError, ValueError, IndexError):
         return 0.0
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK"))
+
+
+def problems(report: TickReport) -> Sequence[str]:
+    """One line for each thing that went wrong, for the log."""
+    lines = []
+    for name, account in report.accounts.items():
+        if account.error:
+            lines.append(f"account {name}: {account.error}")
+        for model, outcome in account.models.items():
+            if outcome.error:
+                lines.append(f"{model}: {outcome.error}")
+            elif outcome.ack == "UNKNOWN":
+                lines.append(f"{model}: the outcome of its order is unknown; the next run asks the broker")
+    return lines

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from oracle_batch import heartbeat
 from oracle_batch.brain.twin import TwinState
-from oracle_batch.bundle.compiled import load_models
-from oracle_batch.bundle.model import Model
+from oracle_batch.bundle.identity import Identity, identify_all
 from oracle_batch.clock import FrozenClock
+from oracle_batch.closes import newest_closed
 from oracle_batch.config import (
     AccountSettings,
     ExecutorSymbols,
@@ -20,7 +24,7 @@ from oracle_batch.config import (
 )
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands.books import LastOutcome, ModelBooks
-from oracle_batch.history import newest_closed
+from oracle_batch.heartbeat import Heartbeat
 from oracle_batch.risk_status import RiskStatus, risk_status
 from oracle_batch.store import executor as executor_file
 from oracle_batch.store import twins
@@ -101,13 +105,17 @@ class AccountStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole workspace at one instant. ``last_run``: when a command last took the lock, Unix seconds."""
+    """The whole workspace at one instant. ``last_run``: when a command last took the lock, Unix seconds.
+
+    ``resident`` is what `run` last said of itself, None where nothing resident wakes the ticks.
+    """
 
     now: float
     paused: bool
     last_run: float | None
     accounts: dict[str, AccountStatus]
     notes: tuple[str, ...]
+    resident: Heartbeat | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -118,6 +126,8 @@ class Status:
                 lines.append(f"{name}: {account.problem}")
             lines += [f"{model}: {one.problem}" for model, one in account.models.items() if one.problem]
         lines = list(dict.fromkeys(lines))
+        if self.resident is not None and self.resident.is_stale(self.now):
+            lines.append(_silent(self.resident, self.now))
         return lines + [note for note in self.notes if not any(line.endswith(note) for line in lines)]
 
     def to_json(self) -> dict[str, Any]:
@@ -125,6 +135,7 @@ class Status:
             "now": self.now,
             "paused": self.paused,
             "last_run": self.last_run,
+            "resident": None if self.resident is None else _resident(self.resident, self.now),
             "accounts": {name: account.to_json() for name, account in self.accounts.items()},
             "problems": self.problems,
         }
@@ -141,7 +152,8 @@ def read_status(workspace: Workspace, settings: Settings, now: float) -> Status:
         known: dict[str, _Known] = {name: _Known(None, None, error) for name, error in refused.items()}
         known |= {name: _known(workspace, model, entries) for name, model in models.items()}
         accounts[one.account] = _account(workspace, one, known, now)
-    return Status(now, workspace.is_paused(), _last_run(workspace), accounts, tuple(notes))
+    beat = heartbeat.read(workspace.heartbeat)
+    return Status(now, workspace.is_paused(), _last_run(workspace), accounts, tuple(notes), beat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +165,9 @@ class _Known:
     error: OracleBatchError | None = None
 
 
-def _models(workspace: Workspace) -> tuple[dict[str, Model], dict[str, OracleBatchError]]:
+def _models(workspace: Workspace) -> tuple[dict[str, Identity], dict[str, OracleBatchError]]:
     try:
-        return load_models(workspace.models, workspace.compiled, write_cache=False)
+        return identify_all(workspace.models, workspace.compiled)
     except OracleBatchError as error:
         return {}, {str(workspace.models): error}
 
@@ -169,7 +181,7 @@ def _entries(path: Path) -> tuple[ExecutorSymbols, list[str]]:
     return entries, [str(error) for error in entries.errors.values()]
 
 
-def _known(workspace: Workspace, model: Model, entries: ExecutorSymbols) -> _Known:
+def _known(workspace: Workspace, model: Identity, entries: ExecutorSymbols) -> _Known:
     try:
         entry = entries.find(model.model_id, model.symbol, model.broker_symbol) or SymbolSettings()
         enabled = entry.enabled
@@ -254,6 +266,17 @@ def _money(workspace: Workspace, settings: AccountSettings, now: float) -> tuple
     return to_money(book.balance, book.money_digits), book.currency
 
 
+def _resident(beat: Heartbeat, now: float) -> dict[str, Any]:
+    return {**msgspec.to_builtins(beat), "stale": beat.is_stale(now)}
+
+
+def _silent(beat: Heartbeat, now: float) -> str:
+    return (
+        f"`oracle-batch run` (process {beat.process}) has said nothing for {age(now - beat.beat_at)}: start it again, "
+        "or remove state/heartbeat.json if ticks are woken by something else now"
+    )
+
+
 def _position(direction: int, intensity: int) -> str:
     return action_of(direction, intensity).name if direction else "FLAT"
 
@@ -272,3 +295,12 @@ def age(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{max(0, seconds):.0f} s"
+
+
+def clock_time(instant: float) -> str:
+    """The time of day for people.
+
+    >>> clock_time(1771019080.0)
+    '21:44:40Z'
+    """
+    return datetime.fromtimestamp(instant, UTC).strftime("%H:%M:%SZ")

@@ -5,14 +5,16 @@ Pure: windows and twins in, thoughts out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from oracle_batch.bars import Bars
 from oracle_batch.brain import decide
+from oracle_batch.brain.awaiting import Awaiting
 from oracle_batch.brain.twin import FLAT, TwinState
+from oracle_batch.broker.base import Bar
 from oracle_batch.bundle.model import Model
 from oracle_batch.errors import NeedsWarmup
 from oracle_batch.store.records import Event
@@ -159,6 +161,31 @@ def think(courses: Sequence[_Course]) -> list[Thought]:
         for (_, states), decision in zip(live, brain.decide(windows, [states[-1] for _, states in live]), strict=True):
             states.append(decision.twin)
     return [_thought(course, states) for course, states in ready]
+
+
+class Foresight:
+    """Models whose twins stand before a bar that is about to close: all of its decision but that bar's arithmetic.
+
+    ``fresh`` are their windows and twins, which end with the same bar.
+    """
+
+    def __init__(self, fresh: Sequence[Fresh]) -> None:
+        self.fresh = tuple(fresh)
+        self._awaiting = Awaiting([one.model for one in fresh], [one.bars for one in fresh])
+        self._twins = [one.twin for one in fresh if one.twin is not None]
+        assert len(self._twins) == len(self.fresh)
+
+    def think(self, newest: Mapping[str, Bar]) -> list[Thought]:
+        """What the models decide whose bar is there, by model id; as ``think`` would with the bar in the window."""
+        rows = [row for row, one in enumerate(self.fresh) if one.model.model_id in newest]
+        bars = {row: newest[self.fresh[row].model.model_id] for row in rows}
+        decisions = self._awaiting.decide(bars, [twin.state for twin in self._twins])
+        found = []
+        for row in rows:
+            one, twin = self.fresh[row], self._twins[row]
+            states = (*twin.history, twin.state, decisions[row].twin)
+            found.append(_thought(_Course(one, twin.state, twin.history, 1, twin.warmed_to), states))
+        return found
 
 
 def _thought(course: _Course, states: Sequence[TwinState]) -> Thought:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import socket
+import time
 from typing import Any, Final
 
 from oracle_batch.errors import BrokerError, UsageError
@@ -31,6 +32,10 @@ class ToldClock:
                 f"{address!r} is no HOST:PORT", field=_FIELD, fix="take control_port from `oracle-batch sim`"
             )
         self._rest = b""
+        self.heard_at = time.monotonic()
+        """When the newest instant was heard, on the machine's monotonic clock."""
+        self.ended = False
+        """Whether the simulator is gone."""
         self._instant = math.nan
         try:
             self._socket = socket.create_connection((host.strip("[]"), int(port)), ANSWER_S)
@@ -47,9 +52,16 @@ class ToldClock:
         try:
             while data := self._socket.recv(_LINE_BYTES):
                 self._take(data)
-        except OSError:  # nothing more to read, or nobody there any more
+            self.ended = True
+        except BlockingIOError:
             pass
+        except OSError:
+            self.ended = True
         return self._instant
+
+    def fileno(self) -> int:
+        """What becomes readable when there is news."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Hear no more. Idempotent."""
@@ -68,6 +80,7 @@ class ToldClock:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if not data or len(self._rest) > _LINE_BYTES:
             raise self._unusable("it tells no time")
+        self.heard_at = time.monotonic()
         for line in lines:
             self._instant = self._told(line)
 

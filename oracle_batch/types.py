@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 WINDOW: Final = 350
@@ -11,6 +12,8 @@ STORED_BARS: Final = 1000
 """Closed bars kept for each model; also what a warm-up asks for."""
 LONGEST_RUN_S: Final = 900.0
 """No run may have a later deadline, so that whatever looks older than this belongs to no living run."""
+MAX_ARM_S: Final = 300.0
+"""The longest that a tick may wait for its close."""
 
 TIMEFRAME_SECONDS: Final[dict[str, int]] = {
     "M1": 60,
@@ -87,3 +90,12 @@ def model_of(label: str) -> str | None:
     """
     name = label.removeprefix(LABEL_PREFIX)
     return name if label.startswith(LABEL_PREFIX) and split_model_id(name) is not None else None
+
+
+def utc(seconds: float) -> str:
+    """A time for people.
+
+    >>> utc(1771019100)
+    '2026-02-13 21:45Z'
+    """
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Collection, Iterator
 
 from oracle_batch.broker.base import CloseCause, CloseIntent, Position
+from oracle_batch.closes import newest_closed
 from oracle_batch.desk import Desk
 from oracle_batch.endings import put_off
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands.plan import intent_id
-from oracle_batch.history import newest_closed
 from oracle_batch.store.records import Event, Signal
 from oracle_batch.types import LABEL_PREFIX, TIMEFRAME_SECONDS, split_model_id
 

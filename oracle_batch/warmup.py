@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from oracle_batch import gather
-from oracle_batch.bars import utc
 from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
 from oracle_batch.bundle.model import Model
@@ -22,6 +21,7 @@ from oracle_batch.store.lock import OPERATOR_TIMEOUT_S, hold
 from oracle_batch.store.windows import Window
 from oracle_batch.store.workspace import Workspace
 from oracle_batch.think import warm
+from oracle_batch.types import utc
 
 _log = logging.getLogger(__name__)
 

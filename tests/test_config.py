@@ -417,17 +417,10 @@ def test_a_mistake_is_named_with_its_fix(text: str, field: str, message: str, fi
     assert "hunter2" not in str(error)
 
 
-@pytest.mark.parametrize(
-    ("text", "field"),
-    [
-        ("[tick]\narm_s = 21", "tick.arm_s"),
-    ],
-)
-def test_a_key_whose_feature_comes_later_says_so(text: str, field: str) -> None:
-    error = refusal(text)
-    assert error.field == field
-    assert "not available yet" in error.message
-    assert error.fix
+def test_a_lead_longer_than_a_run_may_wait_is_refused() -> None:
+    error = refusal("[tick]\narm_s = 301")
+    assert error.field == "tick.arm_s"
+    assert parse("[tick]\narm_s = 0").tick.arm_s == 0
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oracle_batch.bars import FIELDS, Bars, empty
+from oracle_batch.closes import newest_closed
 from oracle_batch.errors import BarError
-from oracle_batch.history import OVERLAP_BARS, may_have_closed, merge, newest_closed
+from oracle_batch.history import OVERLAP_BARS, may_have_closed, merge
 from oracle_batch.types import STORED_BARS, TIMEFRAME_SECONDS, WINDOW
 
 DAY = 1_704_672_000

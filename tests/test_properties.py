@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oracle_batch import tick as tick_module
+from oracle_batch import opening
 from oracle_batch.bars import Bars
 from oracle_batch.brain.decide import Replay, replay
 from oracle_batch.brain.twin import FLAT
@@ -271,14 +271,14 @@ def test_the_hands_do_what_the_text_says(
             shut = happening.startswith("shut")
             lab.trade("EURUSD", enabled=happening != "disabled", lot_moderate=0.019)
             lab.workspace.paused.touch() if happening == "paused" else lab.workspace.paused.unlink(missing_ok=True)
-            patch.setattr(tick_module, "make_broker", _shut if shut else make_broker)
+            patch.setattr(opening, "make_broker", _shut if shut else make_broker)
             report = lab.tick(bar, late=61 if happening == "late" else 1)
             expected = trader.awake(WORDS[word], REFUSALS.get(happening), shut)
             told.append((word, happening, came_to(report, EURUSD)))
             assert came_to(report, EURUSD) == expected, told
             assert report.exit_code == 0
             if happening.endswith("again"):
-                patch.setattr(tick_module, "make_broker", make_broker)
+                patch.setattr(opening, "make_broker", make_broker)
                 assert came_to(lab.tick(bar, late=5), EURUSD) == trader.run_again(), told
             real = [(direction, volume) for _, direction, volume in lab.positions()]
             wanted = [trader.position] if trader.position else []

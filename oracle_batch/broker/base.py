@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from oracle_batch.bars import Bars
-
 if TYPE_CHECKING:
+    from oracle_batch.bars import Bars
     from oracle_batch.hands.calendar import Schedule
     from oracle_batch.hands.protection import Terms
 
@@ -24,6 +23,10 @@ OrderState = Literal["working", "filled", "rejected", "cancelled", "expired"]
 """``working``: accepted, and not done with; one that was filled in part and then cancelled counts as filled."""
 Wish = tuple[str, int, int]
 """An order that may be placed: symbol, direction (1 or -1), volume in cents."""
+Series = tuple[str, str]
+"""Whose bars: symbol and timeframe."""
+Stir = Literal["line_lost", "account_changed"]
+"""What an armed broker no longer knows by itself: anything at all, or what its account holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,18 @@ class SymbolSpec:
     def point(self) -> float:
         """The smallest price step."""
         return float(10.0**-self.digits)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One closed bar: ``time`` is that of its open (Unix seconds UTC), ``volume`` counts its market ticks."""
+
+    time: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +265,7 @@ class Broker(Protocol):
         ...
 
     async def connect(self) -> None:
-        """Open the session; on paper, load the account."""
+        """Open the session; on paper, load the account. Once it is open this does nothing."""
         ...
 
     async def close(self) -> None:
@@ -301,6 +316,52 @@ class Broker(Protocol):
 
     async def schedules(self, names: Sequence[str]) -> dict[str, Schedule]:
         """When each symbol's market is open; absent where the broker does not tell."""
+        ...
+
+    async def arm(self, series: Sequence[Series], wishes: Sequence[Wish]) -> None:
+        """Get ready for a close, so that until ``disarm`` nothing is asked of the network that can be known before.
+
+        Follows the live bars of ``series`` and what becomes of account, positions and quotes, and remembers the margins
+        of ``wishes``. Armed again, it mends what has come loose.
+        """
+        ...
+
+    async def stirred(self) -> Stir:
+        """Wait until an armed broker has lost track and wants to be armed again; for good, where it never does."""
+        ...
+
+    async def confirm(self) -> None:
+        """Have the broker answer: whatever it told before has come then.
+
+        Raises:
+            BrokerError: no answer.
+        """
+        ...
+
+    def final_bars(self, close: int) -> dict[Series, Bar]:
+        """The followed bars that ended at ``close`` (Unix seconds), as far as they are final and known without asking.
+
+        To be called a second after the close. A bar that is absent here may exist all the same (DESIGN §8).
+        """
+        ...
+
+    def prepare(self, intents: Sequence[Intent]) -> None:
+        """Have the requests of legs ready that may be sent next; others take no more than their usual time."""
+        ...
+
+    @property
+    def version(self) -> int | None:
+        """Counts what an armed broker has heard of account and quotes: the same number, the same answers. None: it
+        cannot tell."""
+        ...
+
+    def disarm(self) -> None:
+        """Ask the network again from now on. Idempotent."""
+        ...
+
+    @property
+    def last_sent(self) -> float | None:
+        """When the last leg left, on the machine's monotonic clock in seconds."""
         ...
 
     async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from oracle_batch.bars import Bars
+from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.broker.base import (
     Account,
     Ack,
     AmendIntent,
+    Bar,
     CashFlow,
     CashKind,
     CloseIntent,
     Deal,
     Gate,
+    Intent,
     OpenIntent,
     PlacedOrder,
     Position,
     Quote,
     Request,
+    Series,
+    Stir,
     SymbolSpec,
     Wish,
 )
@@ -81,6 +86,8 @@ class PaperBroker:
         self._dry_run = dry_run
         self._excerpts = excerpts
         self._engine: Engine | None = None
+        self._followed: tuple[Series, ...] = ()
+        self._last_sent: float | None = None
 
     @property
     def absence_grace_s(self) -> float:
@@ -97,6 +104,8 @@ class PaperBroker:
         Raises:
             StateError: the account file cannot be used, or it is ahead of the clock with positions open.
         """
+        if self._engine is not None:
+            return
         now = self._clock.now()
         book = load_book(self._path, self._account, self._settings, now)
         self._engine = Engine(_at(book, now, self._path), Tape(self._feed), self._contracts)
@@ -190,6 +199,46 @@ class PaperBroker:
         found = {name: self._contracts.schedule(name) for name in names}
         return {name: schedule for name, schedule in found.items() if schedule is not None}
 
+    async def arm(self, series: Sequence[Series], wishes: Sequence[Wish]) -> None:
+        """There is no network to get ahead of: the folder is read at the trigger."""
+        self._followed = tuple(series)
+
+    async def stirred(self) -> Stir:
+        import asyncio  # not before: a run between bars on paper needs no event loop
+
+        never: asyncio.Future[Stir] = asyncio.get_running_loop().create_future()
+        return await never
+
+    async def confirm(self) -> None:
+        """There is nobody to ask."""
+
+    def final_bars(self, close: int) -> dict[Series, Bar]:
+        found = {}
+        for symbol, timeframe in self._followed:
+            try:
+                bars = self._feed.bars(symbol, timeframe, close - TIMEFRAME_SECONDS[timeframe], close)
+            except OracleBatchError as error:
+                self._note(symbol, error)
+                continue
+            if len(bars) and bars.time[-1] == close - TIMEFRAME_SECONDS[timeframe]:
+                last = (getattr(bars, name)[-1].item() for name in FIELDS)
+                found[symbol, timeframe] = Bar(*last)
+        return found
+
+    def prepare(self, intents: Sequence[Intent]) -> None:
+        """A leg needs no request here."""
+
+    @property
+    def version(self) -> int | None:
+        return None
+
+    def disarm(self) -> None:
+        self._followed = ()
+
+    @property
+    def last_sent(self) -> float | None:
+        return self._last_sent
+
     async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
         """Closes first, then amendments, then openings, each in the order given.
 
@@ -213,6 +262,7 @@ class PaperBroker:
                 acks[place] = self._open(engine, intent, gate, gone)
         if engine.book != before:
             self._save(engine, before)
+        self._last_sent = time.monotonic()
         return [acks[place] for place in range(len(intents))]
 
     def move_cash(self, amount: float, kind: CashKind) -> None:

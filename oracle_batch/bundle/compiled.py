@@ -1,8 +1,4 @@
-"""Bundles as ready arrays: ``load_model`` reads a compiled copy when it has one and makes one when not.
-
-The cache is a convenience that may vanish, be damaged or be planted: it is bound to the bundle's SHA-256, only used
-when nobody else could have written it, and made anew whenever anything about it is odd.
-"""
+"""Bundles as ready arrays: ``load_model`` reads a compiled copy when it has one and makes one when not."""
 
 from __future__ import annotations
 
@@ -10,45 +6,20 @@ import contextlib
 import hashlib
 import io
 import math
-import os
-import stat
-import struct
 import zlib
-from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from oracle_batch.bundle.files import bundle_paths, read_file
-from oracle_batch.bundle.model import Activation, FeatureParams, Model, PolicyNet, RegimeModel, TrainingCosts
+from oracle_batch.bundle.model import Model, PolicyNet, RegimeModel
+from oracle_batch.bundle.packed import CACHE_VERSION, MAGIC, PRELUDE, TEXT, Header, odd, open_packed, read_trusted
 from oracle_batch.errors import OracleBatchError, StateError
 from oracle_batch.types import ACTIONS
-
-CACHE_VERSION: Final = 1
-MAX_CACHE_BYTES: Final = 64 * 1024 * 1024
-_MAGIC: Final = b"oracle-batch compiled model\n"
-_PRELUDE: Final = struct.Struct("<28sIII")
-"""Magic, header bytes, body bytes (header included), CRC-32 of the body."""
-
-
-class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything about a compiled model that is no array; the arrays follow in the order of their fields."""
-
-    version: int
-    text: dict[str, str]
-    features: FeatureParams
-    costs: TrainingCosts
-    n_states: int
-    widths: tuple[int, ...]
-    activation: Activation
-
-
-_DECODER: Final = msgspec.json.Decoder(_Header)
-_TEXT: Final = tuple(field.name for field in fields(Model) if field.type in ("str", "Decoding", "ObservationPnl"))
 
 
 def load_model(path: Path, cache: Path | None, *, write_cache: bool = True) -> Model:
@@ -118,9 +89,9 @@ def _shapes(n: int, widths: tuple[int, ...]) -> tuple[list[tuple[int, ...]], lis
 
 def pack(model: Model) -> bytes:
     """A compiled model as an ``.npz`` of one byte array: prelude, header (JSON), float64 and float32 numbers."""
-    header = _Header(
+    header = Header(
         version=CACHE_VERSION,
-        text={name: getattr(model, name) for name in _TEXT},
+        text={name: getattr(model, name) for name in TEXT},
         features=model.features,
         costs=model.costs,
         n_states=model.regime.n_states,
@@ -137,44 +108,31 @@ def pack(model: Model) -> bytes:
             *(array.astype("<f4").tobytes() for array in singles),
         ]
     )
-    prelude = _PRELUDE.pack(_MAGIC, len(text), len(body), zlib.crc32(body))
+    prelude = PRELUDE.pack(MAGIC, len(text), len(body), zlib.crc32(body))
     out = io.BytesIO()
     np.savez(out, model=np.frombuffer(prelude + body, dtype=np.uint8))
     return out.getvalue()
 
 
 def unpack(data: bytes, sha256: str) -> Model:
-    """The model that ``pack`` wrote. ``numpy.load`` would do, but importing ``zipfile`` alone costs a tick 7 ms.
+    """The model that ``pack`` wrote.
 
     Raises:
         StateError: another version, another bundle's, or damaged.
     """
-    start = data.find(_MAGIC, 0, 512)
-    if start < 0 or len(data) < start + _PRELUDE.size:
-        _odd("no byte array of this program")
-    _, text_bytes, body_bytes, checksum = _PRELUDE.unpack_from(data, start)
-    start += _PRELUDE.size
-    body = data[start : start + body_bytes]
-    if len(body) != body_bytes or text_bytes > body_bytes or zlib.crc32(body) != checksum:
-        _odd("damaged bytes")
-    try:
-        header = _DECODER.decode(body[:text_bytes])
-    except msgspec.MsgspecError as error:
-        _odd(f"a header of another kind ({error})")
-    if header.version != CACHE_VERSION or header.text.get("sha256") != sha256 or set(header.text) != set(_TEXT):
-        _odd("another version or bundle")
-    return _rebuild(header, np.frombuffer(body, np.uint8, offset=text_bytes).copy())
+    header, body, offset = open_packed(data, sha256)
+    return _rebuild(header, np.frombuffer(body, np.uint8, offset=offset).copy())
 
 
-def _rebuild(header: _Header, packed: NDArray[np.uint8]) -> Model:
+def _rebuild(header: Header, packed: NDArray[np.uint8]) -> Model:
     """The model as read-only views into one buffer."""
     widths = header.widths
     double_shapes, single_shapes = _shapes(header.n_states, widths)
     middle = 8 * sum(map(math.prod, double_shapes))
     if len(packed) != middle + 4 * sum(map(math.prod, single_shapes)):
-        _odd("arrays of another size")
+        odd("arrays of another size")
     if widths[-1] != len(ACTIONS) or widths[0] != header.n_states + 9 or min(widths) < 1:
-        _odd("arrays of another size")
+        odd("arrays of another size")
     packed.flags.writeable = False
     doubles = _split(packed[:middle].view("<f8"), double_shapes)
     layers = _split(packed[middle:].view("<f4"), single_shapes)
@@ -189,7 +147,7 @@ def _rebuild(header: _Header, packed: NDArray[np.uint8]) -> Model:
 
 def _split(numbers: NDArray[Any], shapes: list[tuple[int, ...]]) -> list[NDArray[Any]]:
     if not np.isfinite(numbers).all():
-        _odd("numbers that are not finite")
+        odd("numbers that are not finite")
     arrays, offset = [], 0
     for shape in shapes:
         size = math.prod(shape)
@@ -198,35 +156,15 @@ def _split(numbers: NDArray[Any], shapes: list[tuple[int, ...]]) -> list[NDArray
     return arrays
 
 
-def _odd(reason: str) -> NoReturn:
-    raise StateError(f"is no compiled model: {reason}", fix="delete it; it is made again")
-
-
 def _cached(path: Path, sha256: str) -> Model | None:
     """The compiled model at ``path``, or None when there is none that can be trusted and read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+    data = read_trusted(path)
+    if data is None:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            status = os.fstat(descriptor)
-            if not _only_ours(status) or not _only_ours(path.parent.stat(), folder=True):
-                return None
-            data = file.read(min(status.st_size, MAX_CACHE_BYTES))
-        except OSError:
-            return None
     try:
         return unpack(data, sha256)
     except StateError:
         return None
-
-
-def _only_ours(status: os.stat_result, *, folder: bool = False) -> bool:
-    """Whether nobody but this user and root could have put it there."""
-    kind = stat.S_ISDIR if folder else stat.S_ISREG
-    others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return kind(status.st_mode) and status.st_uid in (os.geteuid(), 0) and not others
 
 
 def _store(path: Path, model: Model) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Float64 = NDArray[np.float64]
-Float32 = NDArray[np.float32]
+    Float64 = NDArray[np.float64]
+    Float32 = NDArray[np.float32]
+
 Decoding = Literal["single", "filter", "viterbi"]
 Activation = Literal["tanh", "relu"]
 ObservationPnl = Literal["previous", "current"]

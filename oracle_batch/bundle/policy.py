@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from oracle_batch.bundle.archive import MEBIBYTE, Archive, refuse_unknown
-from oracle_batch.bundle.model import Activation, Float32, PolicyNet
+from oracle_batch.bundle.model import Activation, PolicyNet
 from oracle_batch.bundle.problems import Problems, shorten, strict_json
 from oracle_batch.bundle.tensors import MAX_STORAGE_BYTES, Tensor, TensorFile
 from oracle_batch.errors import BundleError
 from oracle_batch.types import ACTIONS
+
+if TYPE_CHECKING:
+    from oracle_batch.bundle.model import Float32
 
 MAX_DATA_BYTES: Final = 4 * MEBIBYTE
 MAX_POLICY_BYTES: Final = MAX_STORAGE_BYTES

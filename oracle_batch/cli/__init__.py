@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from oracle_batch.cli.register import LazyGroup
 from oracle_batch.cli.session import LogFormat, LogLevel, Session, complain, set_up_log
 from oracle_batch.lean import be_lean, leave
 
@@ -23,6 +24,7 @@ EXIT_INTERRUPTED = 130
 _log = logging.getLogger(__name__)
 
 app = typer.Typer(
+    cls=LazyGroup,
     name="oracle-batch",
     help="Trade HMM+PPO models on cTrader: one bar close, one short job, state in files.",
     no_args_is_help=True,
@@ -91,10 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command; returns the exit code. Whatever goes wrong is told through the log, in its form."""
     be_lean()
-    from oracle_batch.cli import register
     from oracle_batch.errors import OracleBatchError
 
-    register.commands(app)
     ordered = hoist(arguments)
     set_up_log(form=_log_format(ordered))
     code: object = 0

@@ -208,8 +208,8 @@ def _portfolio(
 
 
 def _print_portfolio(found: Portfolio) -> None:
-    from oracle_batch.bars import utc
     from oracle_batch.training.pages import number, percent
+    from oracle_batch.types import utc
 
     one = found.metrics
     typer.echo(f"{len(found.models)} models under {found.rules}, {utc(found.first)} to {utc(found.last)}")

@@ -50,12 +50,12 @@ def demo(
 
 
 def _play(folder: Path, count: int) -> None:
-    from oracle_batch.bars import utc
     from oracle_batch.cli.progress import Progress
     from oracle_batch.cli.status import show
     from oracle_batch.config import load_settings
     from oracle_batch.demo import closes, play, prepare
     from oracle_batch.status import read_status
+    from oracle_batch.types import utc
 
     workspace = prepare(folder)
     settings = load_settings(workspace.config_file)

@@ -245,8 +245,8 @@ def _orphan(one: Orphan) -> dict[str, object]:
 
 
 def _show_orphans(found: list[Orphan]) -> None:
-    from oracle_batch.bars import utc
     from oracle_batch.cli.tables import new_table, print_page
+    from oracle_batch.types import utc
 
     table = new_table()
     for name, right in (

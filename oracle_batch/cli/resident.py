@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import typer
 
+from oracle_batch.cli.clocks import ClockOf, chosen_clock
 from oracle_batch.cli.session import Session
 
 
-def run(ctx: typer.Context) -> None:
-    """Stay resident and start one `tick` a bar close, in a child process. Ends on SIGTERM or Ctrl-C."""
+def run(ctx: typer.Context, clock: ClockOf = None) -> None:
+    """Stay resident and start one `tick` for each bar close, in a child process, and a `guard` each minute in between.
+
+    A tick is started `[tick] arm_s` ahead of the close and waits for it, prepared. While all markets are closed by
+    their schedules nothing is started. Ends on SIGTERM or Ctrl-C, once a running child has ended.
+    """
     import logging
     import signal
 
-    from oracle_batch.scheduler import serve
+    from oracle_batch.lean import absent
+
+    with absent("ssl"):  # 4 MB, which asyncio does without, and APScheduler never uses
+        from oracle_batch.scheduler import Resident
+    from oracle_batch.told_clock import ToldClock
 
     session: Session = ctx.obj
     workspace = session.existing_workspace()
-    session.settings()  # a wrong configuration is told now, not at the next bar close
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    settings = session.settings()  # a wrong configuration is told now, not at the next bar close
+    time = chosen_clock(ctx, None, clock)
+    workspace.ensure()
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     options = ["--log-format", session.log_format]
     if session.config_file is not None:
         options += ["--config", str(session.config_file)]
     if session.log_level is not None:
         options += ["--log-level", session.log_level]
-    if serve(session.home, workspace.models, options) == signal.SIGINT:
+    told = time if isinstance(time, ToldClock) else None
+    if Resident(workspace, settings.tick.arm_s, options, told).serve() == signal.SIGINT:
         raise KeyboardInterrupt

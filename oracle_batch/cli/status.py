@@ -113,13 +113,16 @@ def show(found: Status) -> None:
 def _title(name: str, account: AccountStatus, found: Status) -> Text:
     from rich.text import Text
 
-    from oracle_batch.status import age
+    from oracle_batch.status import age, clock_time
 
     title = Text(f"account {name}", style="bold")
     if account.balance is not None:
         title.append(f"  balance {account.balance:,.2f} {account.currency}", style="not bold")
     if found.last_run is not None and found.now >= found.last_run:
         title.append(f"  last run {age(found.now - found.last_run)} ago", style="not bold dim")
+    resident = found.resident
+    if resident is not None and resident.next_tick is not None and not resident.is_stale(found.now):
+        title.append(f"  next tick {clock_time(resident.next_tick)}", style="not bold dim")
     if found.paused:
         title.append("  PAUSED: no new entries", style="bold yellow")
     return title
@@ -129,7 +132,7 @@ def _risk(account: AccountStatus) -> list[Text]:
     """How much of the limits is used, and why the account pauses; nothing while all is well and nothing is used."""
     from rich.text import Text
 
-    from oracle_batch.bars import utc
+    from oracle_batch.types import utc
 
     risk = account.risk
     if risk is None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +13,7 @@ import typer
 from oracle_batch.cli.clocks import ClockOf, Now, chosen_clock
 from oracle_batch.cli.session import Session, print_json, select_account
 from oracle_batch.errors import ConfigError, OracleBatchError, UsageError
+from oracle_batch.types import MAX_ARM_S
 
 if TYPE_CHECKING:
     from oracle_batch.clock import Clock
@@ -26,27 +30,33 @@ def tick(
     account: Annotated[str | None, typer.Option(help="Only this account.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and plan; send and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
-    arm: Annotated[float | None, typer.Option(help="Not available yet.", hidden=True)] = None,
+    arm: Annotated[
+        float | None, typer.Option(help="Wait, prepared, for a close at most so many seconds ahead.", metavar="S")
+    ] = None,
     clock: ClockOf = None,
-    trace: Annotated[str | None, typer.Option(help="Not available yet.", hidden=True)] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write where the time went: a Chrome trace.", metavar="FILE")
+    ] = None,
 ) -> None:
     """One bar close: read, decide, trade, write, exit. With nothing due it does nothing."""
-    for option, value in (("--arm", arm), ("--trace", trace)):
-        if value is not None:
-            raise UsageError("is not available yet", field=option, fix="leave it out")
+    check_arm(arm, now)
     session: Session = ctx.obj
     workspace = session.existing_workspace()
     settings = select_account(session.settings(), account)
     time = chosen_clock(ctx, now, clock)
+    if arm is not None and not as_json and _is_idle(workspace, time, arm):
+        _log.info("nothing to wait for: by their schedules all markets are closed")
+        return
     try:
-        report = _run(workspace, settings, time, dry_run=dry_run)
+        with _traced(trace):
+            report = _run(workspace, settings, time, dry_run=dry_run, arm_s=arm)
     except OracleBatchError as error:
         if as_json:
             from oracle_batch.report import failure_json
 
             print_json(failure_json(time.now(), [one.account for one in settings.accounts], error.exit_code))
         raise
-    from oracle_batch.tick import problems
+    from oracle_batch.report import problems
 
     for problem in problems(report):
         _log.error("%s", problem)
@@ -58,24 +68,61 @@ def tick(
         raise typer.Exit(report.exit_code)
 
 
-def _run(workspace: Workspace, settings: Settings, clock: Clock, *, dry_run: bool) -> TickReport:
+def _is_idle(workspace: Workspace, clock: Clock, arm_s: float) -> bool:
+    from oracle_batch.market_hours import nothing_closes
+
+    return nothing_closes(workspace, clock.now(), arm_s)
+
+
+def check_arm(arm: float | None, now: str | None) -> None:
+    """Refuse a lead that nobody can wait for.
+
+    Raises:
+        UsageError: it is no number of seconds up to ``MAX_ARM_S``, or the clock is frozen.
+    """
+    if arm is None:
+        return
+    if not 0 <= arm <= MAX_ARM_S:
+        raise UsageError(f"{arm:g} is not between 0 and {MAX_ARM_S:g} seconds", field="--arm")
+    if now is not None:
+        raise UsageError("--arm waits for a close, and --now freezes the clock", field="--arm", fix="leave one out")
+
+
+@contextmanager
+def _traced(path: Path | None) -> Iterator[None]:
+    """Trace what the block does; the file is written however it ends."""
+    if path is None:
+        yield
+        return
+    from oracle_batch import trace
+
+    trace.start()
+    try:
+        yield
+    finally:
+        trace.write(path)
+
+
+def _run(workspace: Workspace, settings: Settings, clock: Clock, *, dry_run: bool, arm_s: float | None) -> TickReport:
     from oracle_batch import bounded
     from oracle_batch.clock import FrozenClock
     from oracle_batch.store.lock import hold
-    from oracle_batch.tick import Job
     from oracle_batch.tick import tick as run_tick
+    from oracle_batch.types import LONGEST_RUN_S
+    from oracle_batch.world import Job
 
     standing = isinstance(clock, FrozenClock) and settings.accounts[0].kind == "paper"
     poll_s = 0.0 if standing else settings.tick.bar_poll_s  # a folder on a frozen clock brings nothing new
-    job = Job(workspace, settings, clock, dry_run, poll_s)
+    job = Job(workspace, settings, clock, dry_run, poll_s, arm_s)
+    deadline_s = min(settings.tick.tick_deadline_s + (arm_s or 0.0), LONGEST_RUN_S)
     if dry_run:
-        return bounded.run(lambda: run_tick(job), settings.tick.tick_deadline_s)
+        return bounded.run(lambda: run_tick(job), deadline_s)
     if not any(workspace.models.glob("*.zip")):
         raise ConfigError("no model bundle here", file=workspace.models, fix="oracle-batch models add FILE.zip")
     workspace.ensure()
     with hold(workspace.lock):
         workspace.clean()
-        return bounded.run(lambda: run_tick(job), settings.tick.tick_deadline_s)
+        return bounded.run(lambda: run_tick(job), deadline_s)
 
 
 def _summarise(report: TickReport, *, dry_run: bool) -> None:

@@ -15,7 +15,7 @@ from msgspec import Meta
 from oracle_batch.config.refusal import typed
 from oracle_batch.config.risk import RiskSettings
 from oracle_batch.errors import ConfigError
-from oracle_batch.types import LONGEST_RUN_S, TIMEFRAME_SECONDS
+from oracle_batch.types import LONGEST_RUN_S, MAX_ARM_S, TIMEFRAME_SECONDS
 
 _log = logging.getLogger(__name__)
 
@@ -76,12 +76,13 @@ class AccountSettings(_Section, frozen=True):
 class TickSettings(_Section, frozen=True):
     """How a tick behaves; times are in seconds.
 
+    ``arm_s`` is how long before a close `run` starts the tick that waits for it (0: at the close).
     A run that is not done ``tick_deadline_s`` after its start is ended. An ordinary close waits up to ``exit_wait_s``
     for the spread to fall below ``max_exit_spread_pips`` (0: no waiting).
     """
 
     entry_deadline_s: Seconds | dict[str, int] = ENTRY_DEADLINE_S
-    arm_s: NotNegative = 20.0
+    arm_s: Annotated[float, Meta(ge=0, le=MAX_ARM_S)] = 20.0
     bar_poll_s: NotNegative = 5.0
     tick_deadline_s: Annotated[float, Meta(ge=5, le=LONGEST_RUN_S)] = 120.0
     first_signal: Literal["wait", "enter"] = "wait"
@@ -119,7 +120,7 @@ def load_settings(path: Path, *, explicit: bool = False) -> Settings:
 
     Raises:
         ConfigError: the file is missing though the operator named it (``explicit``), unreadable, no TOML, or holds a
-            key that is unknown, mistyped, out of range or not available yet.
+            key that is unknown, mistyped or out of range.
     """
     try:
         data = path.read_bytes()
@@ -159,7 +160,6 @@ def parse_settings(data: bytes, file: Path) -> Settings:
         named = [("broker", found.broker or AccountSettings())]
     _check_accounts(named, file)
     _check_timeframes(found.tick, file)
-    _refuse_later_keys(found, file)
     return Settings(tuple(account for _, account in named), found.tick, found.risk)
 
 
@@ -218,19 +218,6 @@ def _check_timeframes(tick: TickSettings, file: Path) -> None:
             if timeframe not in TIMEFRAME_SECONDS:
                 fix = "known: " + ", ".join(TIMEFRAME_SECONDS)
                 raise ConfigError("is no timeframe", file=file, field=field, fix=fix)
-
-
-def _refuse_later_keys(found: _File, file: Path) -> None:
-    """Keys whose feature comes later are accepted with their default value only."""
-    if found.tick.arm_s != TickSettings().arm_s:
-        _refuse_later("tick.arm_s", found.tick.arm_s, TickSettings().arm_s, file)
-
-
-def _refuse_later(field: str, value: object, default: object, file: Path) -> None:
-    fix = f"leave it at {default!r}"
-    raise ConfigError(
-        f"a value other than the default ({value!r}) is not available yet", file=file, field=field, fix=fix
-    )
 
 
 def _keys_of(kind: type[msgspec.Struct], name: str) -> Iterator[tuple[str, Any]]:

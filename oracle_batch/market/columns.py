@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from oracle_batch.bars import FIELDS, PRICE_FIELDS, FloatArray, IntArray, utc
+from oracle_batch.bars import FIELDS, PRICE_FIELDS, FloatArray, IntArray
 from oracle_batch.errors import BarError
+from oracle_batch.types import utc
 
 LATEST_SECONDS = 100_000_000_000
 """Larger values (year 5138 in seconds) are milliseconds or finer."""

@@ -92,9 +92,23 @@ def payload_type_of(message: Any) -> int:
     return _NUMBERS[type(message)]
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A message that was put into bytes beforehand."""
+
+    payload_type: int
+    payload: bytes
+
+
+def packed(message: Any) -> Packed:
+    """A message as its bytes, for later."""
+    return Packed(payload_type_of(message), message.SerializeToString())
+
+
 def wrap(message: Any, client_msg_id: str = "") -> bytes:
-    """A message in its envelope, not yet framed."""
-    envelope = common.ProtoMessage(payloadType=payload_type_of(message), payload=message.SerializeToString())
+    """A message, packed or not, in its envelope, not yet framed."""
+    one = message if isinstance(message, Packed) else packed(message)
+    envelope = common.ProtoMessage(payloadType=one.payload_type, payload=one.payload)
     if client_msg_id:
         envelope.clientMsgId = client_msg_id
     data: bytes = envelope.SerializeToString()

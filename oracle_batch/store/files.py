@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,9 @@ from oracle_batch.errors import StateError
 
 TEMP_SUFFIX: Final = ".tmp"
 FILE_MODE: Final = 0o600
+MANY: Final = 64
+"""Files that are replaced one after another; more of them have their fsyncs in parallel."""
+WRITERS: Final = 8
 
 _FIXES: Final = {
     errno.ENOSPC: "free some disk space and run again",
@@ -51,25 +55,64 @@ def replace_all(items: Sequence[tuple[Path, bytes]]) -> None:
     Raises:
         StateError: the system refused. Before the first rename nothing has changed; no temp file is left.
     """
-    waiting: list[tuple[Path, Path]] = []
+    waiting = deque((_temp(path, number), path) for number, (path, _) in enumerate(items))
     path = Path()
     try:
-        for number, (path, data) in enumerate(items):
-            temp = path.with_name(f".{path.name}.{os.getpid()}-{number}{TEMP_SUFFIX}")
-            waiting.append((temp, path))
-            _write_new(temp, data)
+        _write_all([(temp, data) for (temp, _), (_, data) in zip(waiting, items, strict=True)])
         while waiting:
             temp, path = waiting[0]
             temp.replace(path)
-            del waiting[0]
+            waiting.popleft()
         for folder in dict.fromkeys(path.parent for path, _ in items):
             path = folder
             sync_folder(folder)
+    except _TempError as error:
+        raise state_error(error.cause, items[error.place][0], "write") from error.cause
     except OSError as error:
         raise state_error(error, path, "write") from error
     finally:
         for temp, _ in waiting:
             _discard(temp)
+
+
+class _TempError(Exception):
+    """The temp file in that place could not be written."""
+
+    def __init__(self, place: int, cause: OSError) -> None:
+        super().__init__(place)
+        self.place, self.cause = place, cause
+
+
+def _temp(path: Path, number: int) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{number}{TEMP_SUFFIX}")
+
+
+def _write_all(files: Sequence[tuple[Path, bytes]]) -> None:
+    """Write the temp files and have them on disk. Many go in parallel, so that the disk takes their fsyncs together.
+
+    Raises:
+        _TempError: one could not be written.
+    """
+    if len(files) <= MANY:
+        for place in range(len(files)):
+            _write_one(files, place)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        written = [pool.submit(_write_one, files, place) for place in range(len(files))]
+        try:
+            for one in written:
+                one.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _write_one(files: Sequence[tuple[Path, bytes]], place: int) -> None:
+    try:
+        _write_new(*files[place])
+    except OSError as error:
+        raise _TempError(place, error) from error
 
 
 def _write_new(temp: Path, data: bytes) -> None:

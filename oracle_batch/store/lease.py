@@ -15,11 +15,10 @@ from typing import Final
 
 import msgspec
 
-from oracle_batch.bars import utc
 from oracle_batch.clock import SystemClock
 from oracle_batch.errors import LockHeld
 from oracle_batch.store.files import FILE_MODE, TEMP_SUFFIX, state_error
-from oracle_batch.types import LONGEST_RUN_S
+from oracle_batch.types import LONGEST_RUN_S, utc
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 

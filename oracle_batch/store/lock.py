@@ -10,11 +10,11 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from oracle_batch.bars import utc
 from oracle_batch.clock import SystemClock
 from oracle_batch.errors import LockHeld
 from oracle_batch.store import lease
 from oracle_batch.store.files import FILE_MODE, state_error
+from oracle_batch.types import utc
 
 LEASE_NAME: Final = "lease"
 OPERATOR_TIMEOUT_S: Final = 60.0

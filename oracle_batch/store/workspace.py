@@ -81,6 +81,16 @@ class Workspace:
         return self.ctrader / "tokens.json"
 
     @property
+    def heartbeat(self) -> Path:
+        """What `run` says of itself while it runs."""
+        return self.state / "heartbeat.json"
+
+    @property
+    def market_hours(self) -> Path:
+        """Cache of the hours of the models' markets; may be deleted at any time."""
+        return self.compiled / "hours.json"
+
+    @property
     def compiled(self) -> Path:
         """Cache of compiled bundles; may be deleted at any time."""
         return self.state / "compiled"

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from oracle_batch.bars import Bars, utc
+from oracle_batch.bars import Bars
 from oracle_batch.bundle.files import read_file
+from oracle_batch.types import utc
 
 DAY_S = 86400
 

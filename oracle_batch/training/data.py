@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from oracle_batch.bars import FIELDS, Bars, utc, validate
+from oracle_batch.bars import FIELDS, Bars, validate
 from oracle_batch.errors import BarError
 from oracle_batch.replay import read_bars
-from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW
+from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW, utc
 
 MIN_DISTINCT: Final = 10
 """Different closes that a history must have at least."""

@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 
 from oracle_batch import __version__
-from oracle_batch.bars import utc
 from oracle_batch.bundle.metadata import FEATURE_SET
 from oracle_batch.bundle.model import FeatureParams, PolicyNet
 from oracle_batch.bundle.read import HMM_SUFFIX, POLICY_SUFFIX, RUNTIME_SUFFIX
@@ -24,7 +23,7 @@ from oracle_batch.errors import DataError
 from oracle_batch.training.fit import FittedPolicy
 from oracle_batch.training.prepare import FORMAT, Prepared
 from oracle_batch.training.regimes import pickled
-from oracle_batch.types import ACTIONS
+from oracle_batch.types import ACTIONS, utc
 
 ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 MAX_COMMENT: Final = 65_535

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from oracle_batch.bars import utc
 from oracle_batch.training import plots
 from oracle_batch.training.fit import FittedPolicy
 from oracle_batch.training.pages import Page, number, percent
 from oracle_batch.training.prepare import Prepared
 from oracle_batch.training.score import Result, Score
+from oracle_batch.types import utc
 
 _SHARES = ("total_return", "max_drawdown", "exposure", "win_rate")
 

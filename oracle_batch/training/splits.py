@@ -13,9 +13,10 @@ from typing import Final, Literal
 
 import numpy as np
 
-from oracle_batch.bars import Bars, utc
+from oracle_batch.bars import Bars
 from oracle_batch.errors import DataError
 from oracle_batch.training.parameters import SplitParameters
+from oracle_batch.types import utc
 
 PartName = Literal["train", "validation", "test"]
 PARTS: Final[tuple[PartName, ...]] = ("train", "validation", "test")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oracle_batch.bundle import compiled
+from oracle_batch.bundle import compiled, packed
 from oracle_batch.bundle.compiled import load_model, load_models, pack, unpack
 from oracle_batch.bundle.model import Model
 from oracle_batch.errors import BundleError, StateError
@@ -115,7 +115,7 @@ def test_another_version_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = make_bundle(tmp_path)
     model = load_model(path, None)
     data = pack(model)
-    monkeypatch.setattr(compiled, "CACHE_VERSION", 999)
+    monkeypatch.setattr(packed, "CACHE_VERSION", 999)
     with pytest.raises(StateError):
         unpack(data, model.sha256)
 

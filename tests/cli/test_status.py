@@ -7,7 +7,7 @@ import pytest
 from oracle_batch.status import age
 from tests.cli.conftest import LATER, MODEL, TICKS, Cli, snapshot
 
-KEYS = {"now", "paused", "last_run", "accounts", "problems"}
+KEYS = {"now", "paused", "last_run", "resident", "accounts", "problems"}
 ACCOUNT_KEYS = {"balance", "currency", "problem", "risk", "models"}
 MODEL_KEYS = {
     "bar_time", "bars_behind", "enabled", "desired", "real", "in_sync", "waiting", "virtual_floating_pnl",

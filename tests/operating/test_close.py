@@ -241,7 +241,7 @@ def test_a_revision_that_an_interrupted_tick_saw_is_not_lost_by_a_command_in_bet
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed when the official bar was written and the twin was not, only the journal knows that the twin is behind."""
-    from oracle_batch import tick as tick_module
+    from oracle_batch import committing
 
     opened(lab, "L1 S1 S1 W")
     lab.add("GBPUSD", "M15", "W S1 S1 S1 S1")
@@ -250,7 +250,7 @@ def test_a_revision_that_an_interrupted_tick_saw_is_not_lost_by_a_command_in_bet
     for one in (lab, calm):
         one.say(EURUSD, 2, "S1")
     calm.tick(3)
-    real, calls = tick_module.replace_all, []
+    real, calls = committing.replace_all, []
 
     def dies(items: object) -> None:
         calls.append(items)
@@ -258,7 +258,7 @@ def test_a_revision_that_an_interrupted_tick_saw_is_not_lost_by_a_command_in_bet
             raise KilledError
         real(items)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tick_module, "replace_all", dies)
+    monkeypatch.setattr(committing, "replace_all", dies)
     with pytest.raises(KilledError):
         lab.tick(3)
     monkeypatch.undo()

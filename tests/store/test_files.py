@@ -204,3 +204,50 @@ def test_a_symlink_planted_as_temp_file_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(StateError):
         replace_atomically(tmp_path / "a.json", b"x")
     assert victim.read_bytes() == b"precious"
+
+
+# many at once
+
+
+def many(folder: Path, count: int = 150) -> list[tuple[Path, bytes]]:
+    return [(folder / f"{number:03}", b"new %d" % number) for number in range(count)]
+
+
+def test_many_files_are_all_on_disk_before_the_first_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, at_first_rename = [], []
+    fsync, rename = os.fsync, Path.replace
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append(descriptor)
+
+    def renamed(self: Path, target: Path) -> Path:
+        at_first_rename.append(len(synced))
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(Path, "replace", renamed)
+    replace_all(many(tmp_path))
+    assert at_first_rename[0] == 150
+    assert [path.read_bytes() for path, _ in many(tmp_path)] == [data for _, data in many(tmp_path)]
+    assert len(list(tmp_path.iterdir())) == 150
+
+
+def test_one_of_many_that_cannot_be_written_is_named_and_nothing_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path, _ in many(tmp_path):
+        path.write_bytes(b"old")
+    write = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if bytes(data) == b"new 77":
+            raise OSError(errno.ENOSPC, "no space")
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StateError, match="No space left") as refused:
+        replace_all(many(tmp_path))
+    assert refused.value.file == str(tmp_path / "077")
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"old"}
+    assert len(list(tmp_path.iterdir())) == 150

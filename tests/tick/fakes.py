@@ -8,21 +8,25 @@ from typing import Any
 
 import pytest
 
-from oracle_batch import tick as tick_module
+from oracle_batch import opening
 from oracle_batch.bars import Bars
 from oracle_batch.broker.base import (
     Account,
     Ack,
+    Bar,
     Broker,
     CashFlow,
     CloseIntent,
     Deal,
     Gate,
+    Intent,
     OpenIntent,
     PlacedOrder,
     Position,
     Quote,
     Request,
+    Series,
+    Stir,
     SymbolSpec,
     Wish,
 )
@@ -83,6 +87,32 @@ class Wrapped:
     async def schedules(self, names: Sequence[str]) -> dict[str, Schedule]:
         return await self.inner.schedules(names)
 
+    async def arm(self, series: Sequence[Series], wishes: Sequence[Wish]) -> None:
+        await self.inner.arm(series, wishes)
+
+    async def stirred(self) -> Stir:
+        return await self.inner.stirred()
+
+    async def confirm(self) -> None:
+        await self.inner.confirm()
+
+    def final_bars(self, close: int) -> dict[Series, Bar]:
+        return self.inner.final_bars(close)
+
+    def prepare(self, intents: Sequence[Intent]) -> None:
+        self.inner.prepare(intents)
+
+    @property
+    def version(self) -> int | None:
+        return self.inner.version
+
+    def disarm(self) -> None:
+        self.inner.disarm()
+
+    @property
+    def last_sent(self) -> float | None:
+        return self.inner.last_sent
+
     async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
         self.sent += [intent.intent_id for intent in intents]
         return await self.inner.execute(intents, gate)
@@ -122,9 +152,9 @@ def install(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Any], Any], accoun
         made.append(broker)
         return broker
 
-    monkeypatch.setattr(tick_module, "make_broker", make)
+    monkeypatch.setattr(opening, "make_broker", make)
     return made
 
 
 def uninstall(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tick_module, "make_broker", make_broker)
+    monkeypatch.setattr(opening, "make_broker", make_broker)

@@ -34,8 +34,9 @@ from oracle_batch.store.journal import Journal
 from oracle_batch.store.twins import TwinFile
 from oracle_batch.store.windows import Window
 from oracle_batch.store.workspace import Workspace
-from oracle_batch.tick import Job, tick
+from oracle_batch.tick import tick
 from oracle_batch.types import TIMEFRAME_SECONDS, split_model_id
+from oracle_batch.world import Job
 from tests.bundle.build import Parts, parts
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from oracle_batch import desk, tick
+from oracle_batch import committing, desk
 from oracle_batch.broker import paper
 from oracle_batch.store.journal import Journal
 from tests.tick.lab import Lab, came_to
@@ -40,7 +40,7 @@ class Killer:
         places: list[tuple[Any, str]] = [
             (Journal, "append"),
             (paper, "save_book"),
-            (tick, "replace_all"),
+            (committing, "replace_all"),
             (desk, "replace_atomically"),
         ]
         for owner, name in places:
@@ -225,7 +225,7 @@ def test_an_emergency_close_that_was_interrupted_does_not_cost_the_next_bar(
 CHILD = """
 import os, sys
 from pathlib import Path
-from oracle_batch import desk, tick
+from oracle_batch import committing, desk
 from oracle_batch.broker.paper import PaperBroker
 from oracle_batch.store.journal import Journal
 
@@ -243,7 +243,7 @@ def dying(owner, name, number):
     setattr(owner, name, acall if name == "execute" else call)
 
 where, number = sys.argv[1], int(sys.argv[2])
-owners = {"append": Journal, "execute": PaperBroker, "replace_all": tick, "replace_atomically": desk}
+owners = {"append": Journal, "execute": PaperBroker, "replace_all": committing, "replace_atomically": desk}
 dying(owners[where], where, number)
 sys.argv = ["oracle-batch", *sys.argv[3:]]
 from oracle_batch.cli import main

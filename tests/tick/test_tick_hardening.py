@@ -12,7 +12,8 @@ import pytest
 
 from oracle_batch.errors import StateError
 from oracle_batch.store import files
-from oracle_batch.tick import Job, tick
+from oracle_batch.tick import tick
+from oracle_batch.world import Job
 from tests.tick.lab import Lab, came_to, outcome, run
 from tests.tick.test_sync_scenarios import EURUSD, OPENED, opened
 

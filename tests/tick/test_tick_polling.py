@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from oracle_batch import tick as tick_module
+from oracle_batch import collecting
 from oracle_batch.bars import Bars
-from oracle_batch.tick import Job, tick
+from oracle_batch.tick import tick
+from oracle_batch.world import Job
 from tests.tick.lab import Lab, run
 
 NAME = "EURUSD_M15"
@@ -17,7 +18,7 @@ NAME = "EURUSD_M15"
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tick_module, "POLL_EVERY_S", 0.02)
+    monkeypatch.setattr(collecting, "POLL_EVERY_S", 0.02)
 
 
 def waiting_lab(lab: Lab, stored: int) -> Bars:

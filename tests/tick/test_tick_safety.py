@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
-from oracle_batch import tick as tick_module
+from oracle_batch import opening
 from oracle_batch.bars import Bars
 from oracle_batch.broker.base import CloseIntent, OpenIntent
 from oracle_batch.brokers import make_broker
@@ -310,7 +310,7 @@ class Runner:
         if what == "off":
             return
         if what == "shut":
-            self.patch.setattr(tick_module, "make_broker", lambda *a, **b: RefusesCloses(make_broker(*a, **b)))
+            self.patch.setattr(opening, "make_broker", lambda *a, **b: RefusesCloses(make_broker(*a, **b)))
         if what == "kill":
             killed = self.killer.run(lab, number, happening[1])
             event(f"killed {killed}")
@@ -318,7 +318,7 @@ class Runner:
                 lab.tick(number, late=5)
         else:
             lab.tick(number, late=61 if what == "late" else 1)
-        self.patch.setattr(tick_module, "make_broker", make_broker)
+        self.patch.setattr(opening, "make_broker", make_broker)
         if what == "again":
             lab.tick(number, late=9)
         self._check(number, before, may_enter=what not in ("late", "paused"), shut=what == "shut")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,14 +12,18 @@ from oracle_batch.bars import Bars
 from oracle_batch.broker.base import (
     Account,
     Ack,
+    Bar,
     CashFlow,
     CashKind,
     Deal,
     Gate,
+    Intent,
     PlacedOrder,
     Position,
     Quote,
     Request,
+    Series,
+    Stir,
     SymbolSpec,
     Wish,
 )
@@ -29,6 +33,8 @@ from oracle_batch.broker.ctrader.catalogue import Catalogue
 from oracle_batch.broker.ctrader.execution import Execution
 from oracle_batch.broker.ctrader.history import History
 from oracle_batch.broker.ctrader.line import Pace
+from oracle_batch.broker.ctrader.live_bars import LiveBars
+from oracle_batch.broker.ctrader.mirror import Mirror
 from oracle_batch.broker.ctrader.prices import ClockGauge, Prices
 from oracle_batch.broker.ctrader.session import Door, Patience, Session
 from oracle_batch.broker.ctrader.terms import Conditions
@@ -47,6 +53,8 @@ _log = logging.getLogger(__name__)
 HOSTS: Final = {"demo": "demo.ctraderapi.com", "live": "live.ctraderapi.com"}
 ABSENCE_GRACE_S: Final = 2.0
 """What is in none of the lists, now and so much later, never arrived."""
+LOOKS: Final = 5
+"""How often an account is looked at that changes meanwhile."""
 _WITHDRAWALS: Final = frozenset({model.BALANCE_WITHDRAW, model.BALANCE_WITHDRAW_TRANSFER})
 _DEPOSITS: Final = frozenset({model.BALANCE_DEPOSIT, model.BALANCE_DEPOSIT_TRANSFER})
 
@@ -87,6 +95,8 @@ class CtraderBroker:
         self._deposit = 0
         self._leverage = 0.0
         self._hedged = True
+        self._mirror: Mirror | None = None
+        self._live: LiveBars | None = None
 
     def __repr__(self) -> str:
         return f"CtraderBroker({self._account!r})"
@@ -103,6 +113,8 @@ class CtraderBroker:
             ConfigError: credentials, account or environment are refused, or the account cannot be traded like this.
             BrokerError: the server cannot be reached.
         """
+        if self._connected:
+            return
         await self._session.open()
         self._connected = True
         trader = await self._trader()
@@ -146,6 +158,9 @@ class CtraderBroker:
 
         A commission counts when the broker books it, which may be as late as the close.
         """
+        mirrored = await self._mirrored_account()
+        if mirrored is not None:
+            return mirrored
         of = self._access.account_id
         trader, held, floating = await asyncio.gather(
             self._trader(),
@@ -153,15 +168,17 @@ class CtraderBroker:
             self._session.request(api.ProtoOAGetPositionUnrealizedPnLReq(ctidTraderAccountId=of)),
         )
         gross = sum(one.grossUnrealizedPnL for one in floating.positionUnrealizedPnL)
-        swap = sum(scales.money(one.swap, self._digits_of(one)) for one in held.position)
-        balance = scales.money(trader.balance, self._money_digits)
-        equity = balance + scales.money(gross, floating.moneyDigits) + swap
+        return await self._account_of(trader.balance, held.position, scales.money(gross, floating.moneyDigits))
+
+    async def _account_of(self, balance_minor: int, held: Collection[Any], gross: float) -> Account:
+        swap = sum(scales.money(one.swap, self._digits_of(one)) for one in held)
+        balance = scales.money(balance_minor, self._money_digits)
         return Account(
             account=self._account,
             currency=await self._catalogue.asset_name(self._deposit),
             balance=balance,
-            equity=round(equity, self._money_digits),
-            margin_used=sum(scales.money(one.usedMargin, self._digits_of(one)) for one in held.position),
+            equity=round(balance + gross + swap, self._money_digits),
+            margin_used=sum(scales.money(one.usedMargin, self._digits_of(one)) for one in held),
             leverage=self._leverage,
             hedged=self._hedged,
             money_digits=self._money_digits,
@@ -171,6 +188,8 @@ class CtraderBroker:
         return await self._catalogue.specs(names)
 
     async def positions(self) -> list[Position]:
+        if self._mirror is not None and self._mirror.holds:
+            return self._mirror.views(self._catalogue.known_name)
         held = await self._reconcile()
         return [
             translate.position(one, await self._catalogue.name_of(one.tradeData.symbolId), self._money_digits)
@@ -184,7 +203,13 @@ class CtraderBroker:
         return await self._prices.quotes(names)
 
     async def deals(self, since: float) -> list[Deal]:
-        return await self._history.deals(since)
+        known = self._mirror.deals(since) if self._mirror is not None else None
+        if known is not None:
+            return known
+        found = await self._history.deals(since)
+        if self._mirror is not None:
+            self._mirror.keep_deals(since, found)
+        return found
 
     @property
     def absence_grace_s(self) -> float:
@@ -196,21 +221,86 @@ class CtraderBroker:
 
     async def cash_flows(self, since: float) -> list[CashFlow]:
         """Deposits and withdrawals, and what else moved the balance without a deal, oldest first."""
+        known = self._mirror.flows(since) if self._mirror is not None else None
+        if known is not None:
+            return known
         flows = [self._flow(one) for one in await self._history.cash_flows(since)]
-        return sorted((one for one in flows if one.time >= since), key=lambda one: one.time)
+        found = sorted((one for one in flows if one.time >= since), key=lambda one: one.time)
+        if self._mirror is not None:
+            self._mirror.keep_flows(since, found)
+        return found
 
     async def terms(self, names: Sequence[str]) -> dict[str, Terms]:
         return await self._conditions.terms(names)
 
     async def margins(self, wishes: Sequence[Wish]) -> list[float | None]:
-        return await self._conditions.margins(wishes)
+        known = self._mirror.known_margins(wishes) if self._mirror is not None else None
+        return await self._conditions.margins(wishes) if known is None else known
 
     async def schedules(self, names: Sequence[str]) -> dict[str, Schedule]:
         return await self._conditions.schedules(names)
 
+    async def arm(self, series: Sequence[Series], wishes: Sequence[Wish]) -> None:
+        account_id = self._access.account_id
+        await self._session.restore()
+        if self._mirror is None:
+            self._mirror = Mirror(self._session, account_id, self._money_digits)
+            self._live = LiveBars(self._session, account_id, self._catalogue)
+        await self._look(self._mirror)
+        for one in self._mirror.positions.values():
+            await self._catalogue.name_of(one.tradeData.symbolId)
+        held = {one.symbol for one in self._mirror.views(self._catalogue.known_name)}
+        await self._prices.quotes(sorted(held | {symbol for symbol, _ in series} | {symbol for symbol, *_ in wishes}))
+        assert self._live is not None
+        await self._live.follow(series)
+        self._mirror.margins |= await self._conditions.both_margins(wishes)
+        await self._mirrored_account()
+
+    async def _look(self, mirror: Mirror) -> None:
+        for _ in range(LOOKS):
+            before = mirror.changes
+            trader, held = await asyncio.gather(self._trader(), self._reconcile())
+            if mirror.changes == before:
+                mirror.look(trader, held)
+                return
+        raise BrokerError("the account changes too fast to be looked at", fix="run again")
+
+    async def stirred(self) -> Stir:
+        assert self._mirror is not None
+        return await self._mirror.stirred()
+
+    async def confirm(self) -> None:
+        await self._session.ask(api.ProtoOAVersionReq())
+
+    def final_bars(self, close: int) -> dict[Series, Bar]:
+        return self._live.final(close) if self._live is not None else {}
+
+    def prepare(self, intents: Sequence[Intent]) -> None:
+        self._execution.prepare(intents)
+
+    @property
+    def version(self) -> int | None:
+        if self._mirror is None or not self._mirror.holds:
+            return None
+        return self._mirror.changes + self._prices.changes
+
+    def disarm(self) -> None:
+        if self._mirror is not None:
+            self._mirror.close()
+            self._execution.prepare(())
+        if self._live is not None:
+            self._live.close()
+        self._mirror = self._live = None
+
+    @property
+    def last_sent(self) -> float | None:
+        return self._execution.last_sent if self._connected else None
+
     async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
         if self._data_only:
             raise BrokerError("this connection is for data only")
+        if self._mirror is not None:
+            self._mirror.holds = False  # from here on the account is what the answers say
         return await self._execution.execute(intents, gate)
 
     async def conversion_symbols(self, names: Sequence[str], currency: str) -> list[str]:
@@ -230,6 +320,27 @@ class CtraderBroker:
         return list(found)
 
     # inside
+
+    async def _mirrored_account(self) -> Account | None:
+        """The account of an armed broker, floating results from the quotes of now; None where it has to be asked."""
+        mirror = self._mirror
+        if mirror is None or not mirror.holds:
+            return None
+        gross, rates = 0.0, dict[int, float | None]()
+        for one in mirror.positions.values():
+            trade = one.tradeData
+            light = await self._catalogue.light(self._catalogue.known_name(trade.symbolId))
+            quote = self._prices.newest(trade.symbolId)
+            if light is None or quote is None:
+                return None
+            if light.quote not in rates:
+                rates[light.quote] = await self._prices.rate(light.quote, self._deposit)
+            rate, direction = rates[light.quote], reports.direction_of(trade.tradeSide)
+            if rate is None:
+                return None
+            price = quote.bid if direction > 0 else quote.ask
+            gross += round((price - one.price) * direction * trade.volume / 100 * rate, self._money_digits)
+        return await self._account_of(mirror.balance, mirror.positions.values(), gross)
 
     async def _trader(self) -> Any:
         request = api.ProtoOATraderReq(ctidTraderAccountId=self._access.account_id)

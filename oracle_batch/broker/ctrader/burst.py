@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from oracle_batch import trace
 from oracle_batch.broker.base import AmendIntent, CloseIntent, Gate, OpenIntent, Request
 from oracle_batch.broker.ctrader import reports
 from oracle_batch.broker.ctrader.line import LineError
@@ -49,6 +51,7 @@ class _Course:
     tries: int = 0
     asks: int = 0
     repeated: bool = False
+    sent_at: float = 0.0
 
     @property
     def rank(self) -> int:
@@ -79,6 +82,8 @@ class Burst:
         self._courses: list[_Course] = []
         self._news = asyncio.Event()
         self._lost = False
+        self.last_sent: float | None = None
+        """When the last write was handed on, on the monotonic clock."""
 
     async def run(self, intents: Sequence[Request], gone: frozenset[int], ours: frozenset[int]) -> list[Leg]:
         """Send all legs and see them through; ``gone`` are positions known to be closed, ``ours`` those closed by us.
@@ -231,8 +236,10 @@ class Burst:
         if not leaving:
             return
         self._session.post([(identity, course.message) for identity, course in leaving])
+        self.last_sent = time.monotonic()
         deadline = self._loop.time() + self._session.patience.order_s
         for identity, course in leaving:
+            course.sent_at = self.last_sent
             course.leg.ids.add(identity)
             course.state, course.deadline = "sent", deadline
             course.tries += 1
@@ -258,6 +265,10 @@ class Burst:
         for course in self._courses:
             if course.state == "sent" and course.leg.concerns(report, envelope.client_msg_id):
                 course.leg.hear(report)
+                if trace.is_on():
+                    trace.span(
+                        f"{course.leg.intent.intent_id} {report.kind}", course.sent_at, time.monotonic(), "orders"
+                    )
                 if course.leg.confirmed:  # at most its deals are missing
                     settled = self._loop.time() + self._session.patience.settle_s
                     course.deadline = min(course.deadline, settled)

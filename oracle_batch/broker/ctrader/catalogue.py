@@ -91,6 +91,10 @@ class Catalogue:
                 found[name] = spec
         return found
 
+    def known(self, name: str) -> Light | None:
+        """A symbol's list entry as far as it is known without asking."""
+        return self._by_name.get(name)
+
     def known_name(self, symbol_id: int) -> str:
         """A symbol's name as far as it is known without asking, else its number."""
         light = self._by_id.get(symbol_id)
@@ -196,8 +200,9 @@ class Catalogue:
     # inside
 
     async def _lights(self, names: Sequence[str]) -> dict[str, Light]:
-        old = self._clock.now() - self._fetched_at > MAX_AGE_S or self._clock.now() < self._fetched_at
-        if old or any(name not in self._by_name for name in names):
+        if not self._young:  # a session is too short for its lists to age
+            self._young = 0 <= self._clock.now() - self._fetched_at <= MAX_AGE_S
+        if not self._young or any(name not in self._by_name for name in names):
             await self._fetch_once()
         return {name: self._by_name[name] for name in names if name in self._by_name}
 
@@ -211,9 +216,10 @@ class Catalogue:
         self._take({one.assetId: one.name for one in assets.asset}, map(_light, listed.symbol))
         self._contracts, self._chains = {}, {}
         self._fetched_at = self._clock.now()
-        self._fresh = self._changed = True
+        self._fresh = self._changed = self._young = True
 
     _fresh = False
+    _young = False
 
     def _take(self, assets: dict[int, str], lights: Iterable[Light]) -> None:
         self._assets = assets

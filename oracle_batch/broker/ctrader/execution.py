@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from oracle_batch.broker.base import Ack, AmendIntent, CloseIntent, Gate, OpenIntent, Request
+from oracle_batch.broker.base import Ack, AmendIntent, CloseIntent, Gate, Intent, OpenIntent, Request
 from oracle_batch.broker.ctrader import reports, translate
 from oracle_batch.broker.ctrader.burst import Burst
 from oracle_batch.broker.ctrader.catalogue import Catalogue
@@ -15,6 +15,7 @@ from oracle_batch.broker.ctrader.outcomes import Answers, Leg
 from oracle_batch.broker.ctrader.prices import Prices
 from oracle_batch.broker.ctrader.session import Session
 from oracle_batch.clock import Clock
+from oracle_batch.openapi.messages import Packed, packed
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,19 @@ class Execution:
         self._limited_risk = limited_risk
         self._gone: set[int] = set()
         self._ours: set[int] = set()
+        self._packed: dict[str, tuple[Intent, Packed]] = {}
+        self.last_sent: float | None = None
+        """When the last order was handed on, on the monotonic clock."""
+
+    def prepare(self, intents: Sequence[Intent]) -> None:
+        """Make the requests of these intents, and of no others, in advance; not those that depend on a quote."""
+        self._packed = {}
+        for intent in intents:
+            light = self._catalogue.known(intent.symbol)
+            message = self._message(Leg(intent), light.symbol_id if light is not None else None)
+            depends = isinstance(intent, OpenIntent) and bool(intent.max_slippage_points)
+            if message is not None and not depends:
+                self._packed[intent.intent_id] = intent, packed(message)
 
     async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
         """All legs in one burst; see ``burst``. An entry whose stop is triggered otherwise is amended once filled."""
@@ -70,6 +84,7 @@ class Execution:
 
         burst = self._burst(ids, since, guarded)
         legs = await burst.run(intents, gone, frozenset(self._ours))
+        self.last_sent = burst.last_sent or self.last_sent
         closes = [(leg, leg.intent.position_id) for leg in legs if isinstance(leg.intent, CloseIntent)]
         self._gone |= {position_id for leg, position_id in closes if leg.confirmed}
         self._ours |= {position_id for leg, position_id in closes if leg.closed_by_us}
@@ -106,6 +121,9 @@ class Execution:
         """The request of a leg; one that cannot be made fails the leg."""
         intent, account_id = leg.intent, self._account_id
         leg.quote = None if symbol_id is None else self._prices.newest(symbol_id)
+        known = self._packed.get(intent.intent_id)
+        if known is not None and known[0] == intent:
+            return known[1]
         if isinstance(intent, CloseIntent):
             return translate.close_request(intent, account_id)
         if isinstance(intent, AmendIntent):
@@ -133,7 +151,7 @@ class Execution:
         return frozenset(self._gone | (awaited - held))
 
     def _clock_reason(self) -> str | None:
-        skew = self._prices.gauge.skew_s
+        skew = self._prices.skew_s()
         if abs(skew) > WARN_SKEW_S:
             side = "behind" if skew > 0 else "ahead of"
             _log.warning("our clock is at least %.1f s %s the server's: set it by NTP", abs(skew), side)

@@ -236,6 +236,9 @@ async def open_line(
             line.drop("no answer")
         await asyncio.wait([line._gone], timeout=1.0)
         raise LineError(f"{host}:{port} did not answer within {pace.connect_s:g} s", fix="run again") from error
+    except asyncio.CancelledError:
+        connector.disconnect()
+        raise
     except LineError as error:
         fix = "check host, clock and cafile" if isinstance(error, NotVerified) else "run again"
         raise type(error)(f"{host}:{port}: {error.message}", fix=fix) from error

@@ -19,13 +19,17 @@ from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.broker.base import (
     Account,
     Ack,
+    Bar,
     CashFlow,
     Deal,
     Gate,
+    Intent,
     PlacedOrder,
     Position,
     Quote,
     Request,
+    Series,
+    Stir,
     SymbolSpec,
     Wish,
 )
@@ -76,6 +80,8 @@ class LivePaperBroker:
             BrokerError, ConfigError: no data can be had.
             StateError: the bars or the account cannot be read or written.
         """
+        if self._made is not None:
+            return
         await self._data.connect()
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -136,6 +142,32 @@ class LivePaperBroker:
     async def schedules(self, names: Sequence[str]) -> dict[str, Schedule]:
         """The broker's own opening hours."""
         return await self._data.schedules(names)
+
+    async def arm(self, series: Sequence[Series], wishes: Sequence[Wish]) -> None:
+        """Nothing is followed: the bars that paper plays are pulled at the trigger."""
+
+    async def stirred(self) -> Stir:
+        return await self._paper.stirred()
+
+    async def confirm(self) -> None:
+        await self._paper.confirm()
+
+    def final_bars(self, close: int) -> dict[Series, Bar]:
+        return {}
+
+    def prepare(self, intents: Sequence[Intent]) -> None:
+        self._paper.prepare(intents)
+
+    @property
+    def version(self) -> int | None:
+        return None
+
+    def disarm(self) -> None:
+        self._paper.disarm()
+
+    @property
+    def last_sent(self) -> float | None:
+        return self._paper.last_sent
 
     async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
         return await self._paper.execute(intents, gate)

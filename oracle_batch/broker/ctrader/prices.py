@@ -17,6 +17,7 @@ from oracle_batch.clock import Clock
 from oracle_batch.errors import BrokerError
 from oracle_batch.openapi import scales
 from oracle_batch.openapi.messages import Envelope, api
+from oracle_batch.told_clock import ToldClock
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +69,10 @@ class _Spot:
 
 @dataclass(slots=True)
 class Prices:
-    """The newest quote of every symbol that was asked for once, and conversion rates made of them."""
+    """The newest quote of every symbol that was asked for once, and conversion rates made of them.
+
+    ``changes`` counts prices that were told to be others.
+    """
 
     session: Session
     account_id: int
@@ -79,9 +83,21 @@ class Prices:
     _subscribed: set[int] = field(default_factory=set)
     _digits: dict[int, int] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    changes: int = 0
+    _newest: float = 0.0
 
     def __post_init__(self) -> None:
         self.session.listen(self._heard)
+
+    def skew_s(self) -> float:
+        """How far our clock is off, as far as quotes show.
+
+        A simulator's clock tells an instant after its quotes: these are held against what it says only now.
+        """
+        if self._newest:
+            self.gauge.note(self._newest, self.clock.now(), fresh=False)
+            self._newest = 0.0
+        return self.gauge.skew_s
 
     async def quotes(self, names: Sequence[str]) -> dict[str, Quote]:
         """Quotes by symbol; absent where the broker has none now."""
@@ -157,11 +173,16 @@ class Prices:
         if not isinstance(message, api.ProtoOASpotEvent) or message.ctidTraderAccountId != self.account_id:
             return
         spot = self._spots.setdefault(message.symbolId, _Spot())
+        before = spot.bid, spot.ask
         spot.bid = message.bid or spot.bid
         spot.ask = message.ask or spot.ask
+        self.changes += (spot.bid, spot.ask) != before
         now = self.clock.now()
         spot.time = scales.seconds(message.timestamp) if message.HasField("timestamp") else now
         if message.HasField("timestamp"):
-            self.gauge.note(spot.time, now, fresh=spot.events > 0)
+            if isinstance(self.clock, ToldClock):
+                self._newest = max(self._newest, spot.time)
+            else:
+                self.gauge.note(spot.time, now, fresh=spot.events > 0)
         spot.events += 1
         self._news.set()

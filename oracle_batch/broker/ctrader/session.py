@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from oracle_batch import trace
 from oracle_batch.broker.ctrader.line import (
     Line,
     LineError,
@@ -252,7 +254,9 @@ class Session:
             while (wait_s := self.limiter.wait_s(loop.time(), historical=historical)) > 0:
                 if loop.time() > until:
                     raise NoAnswer(f"no place for a request in {QUEUE_S:g} s", fix="run again")
+                began = time.monotonic()
                 await asyncio.sleep(wait_s)
+                trace.span("limiter", began, time.monotonic(), "waiting")
 
     async def _connect(self) -> None:
         if self._reactor is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ PRECISE: Final = 10**8
 PERCENT_PARTS: Final = 10_000
 """Protection distances in per cent come in hundredths of one."""
 _EPOCH: Final = date(1970, 1, 1)
+RateOf = Callable[[int, int], Awaitable[float | None]]
+"""What one unit of an asset is worth in another."""
 
 
 class Conditions:
@@ -42,15 +45,21 @@ class Conditions:
         contracts = await self._catalogue.contracts(names)
         specs = await self._catalogue.specs(names)
         quotes = await self._prices.quotes(list(specs))
-        found = {}
+        found, rates = {}, dict[tuple[int, int], float | None]()
+
+        async def rate_of(first: int, last: int) -> float | None:
+            if (first, last) not in rates:
+                rates[first, last] = await self._prices.rate(first, last)
+            return rates[first, last]
+
         for name, spec in specs.items():
             light, quote = await self._catalogue.light(name), quotes.get(name)
             if light is None or quote is None:
                 continue
             contract = contracts[name]
             try:
-                rate = await self._prices.rate(light.quote, self._deposit)
-                commission = await self._commission(contract, quote, light.base, rate)
+                rate = await rate_of(light.quote, self._deposit)
+                commission = await self._commission(contract, quote, light.base, rate, rate_of)
             except BrokerError as error:
                 _log.warning("%s: its terms are not known: %s", name, error)
                 continue
@@ -70,35 +79,38 @@ class Conditions:
 
     async def margins(self, wishes: Sequence[Wish]) -> list[float | None]:
         """The margin of each order by itself, None where the broker does not tell."""
+        known = await self.both_margins(wishes)
+        found: list[float | None] = []
+        for symbol, direction, volume in wishes:
+            sides = known.get((symbol, volume))
+            found.append(None if sides is None else sides[0 if direction > 0 else 1])
+        return found
+
+    async def both_margins(self, wishes: Sequence[Wish]) -> dict[tuple[str, int], tuple[float, float]]:
+        """The margins of buying and of selling by symbol and volume; absent where the broker does not tell."""
         asked: dict[str, list[int]] = {}
         for symbol, _, volume in wishes:
             asked.setdefault(symbol, [])
             if volume not in asked[symbol]:
                 asked[symbol].append(volume)
-        known: dict[tuple[str, int], tuple[float, float]] = {}
-        for symbol, volumes in asked.items():
-            symbol_id = await self._catalogue.id_of(symbol)
-            if symbol_id is None:
-                continue
-            request = api.ProtoOAExpectedMarginReq(
-                ctidTraderAccountId=self._account_id, symbolId=symbol_id, volume=volumes
-            )
-            try:
-                answer = await self._session.request(request)
-            except Refused as refusal:
-                _log.warning("%s: no margin: %s", symbol, refusal)
-                continue
-            for one in answer.margin:
-                sides = (
-                    scales.money(one.buyMargin, answer.moneyDigits),
-                    scales.money(one.sellMargin, answer.moneyDigits),
-                )
-                known[symbol, one.volume] = sides
-        found: list[float | None] = []
-        for symbol, direction, volume in wishes:
-            sides_of = known.get((symbol, volume))
-            found.append(None if sides_of is None else sides_of[0 if direction > 0 else 1])
-        return found
+        answers = await asyncio.gather(*(self._margins(symbol, volumes) for symbol, volumes in asked.items()))
+        return {key: sides for answer in answers for key, sides in answer.items()}
+
+    async def _margins(self, symbol: str, volumes: Sequence[int]) -> dict[tuple[str, int], tuple[float, float]]:
+        symbol_id = await self._catalogue.id_of(symbol)
+        if symbol_id is None:
+            return {}
+        request = api.ProtoOAExpectedMarginReq(ctidTraderAccountId=self._account_id, symbolId=symbol_id, volume=volumes)
+        try:
+            answer = await self._session.request(request)
+        except Refused as refusal:
+            _log.warning("%s: no margin: %s", symbol, refusal)
+            return {}
+        digits = answer.moneyDigits
+        return {
+            (symbol, one.volume): (scales.money(one.buyMargin, digits), scales.money(one.sellMargin, digits))
+            for one in answer.margin
+        }
 
     async def schedules(self, names: Sequence[str]) -> dict[str, Schedule]:
         """Opening hours by symbol; absent where the broker tells none that make sense."""
@@ -110,7 +122,9 @@ class Conditions:
                 _log.warning("%s: its opening hours are not known: %s", name, error)
         return found
 
-    async def _commission(self, contract: Any, quote: Quote, base: int, rate: float | None) -> float | None:
+    async def _commission(
+        self, contract: Any, quote: Quote, base: int, rate: float | None, rate_of: RateOf
+    ) -> float | None:
         """Account currency per lot and round turn. What the broker takes at least for a tiny order is not in it."""
         if contract.HasField("preciseTradingCommissionRate"):
             value = contract.preciseTradingCommissionRate / PRECISE
@@ -130,10 +144,10 @@ class Conditions:
         usd = await self._catalogue.asset_id("USD")
         if usd is None:
             raise BrokerError("its commission is in USD, which the broker does not list")
-        into_account = await self._prices.rate(usd, self._deposit)
+        into_account = await rate_of(usd, self._deposit)
         if kind == model.USD_PER_LOT:
             return None if into_account is None else float(2 * value * into_account)
-        worth = await self._prices.rate(base, usd)
+        worth = await rate_of(base, usd)
         if worth is None or into_account is None:
             return None
         return float(2 * value * units * worth / 1e6 * into_account)

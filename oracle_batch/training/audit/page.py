@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from oracle_batch.bars import utc
 from oracle_batch.training.audit.decisions import NARROW, WARM_UP, joined_after, leads
 from oracle_batch.training.audit.findings import SEVERITIES, Audit, Finding
 from oracle_batch.training.audit.subject import Subject
 from oracle_batch.training.pages import BLUE, COLOURS, GREY, MUTED, ORANGE, RED, Page, axes, dates
-from oracle_batch.types import ACTIONS
+from oracle_batch.types import ACTIONS, utc
 
 
 def page_of(audit: Audit, subject: Subject) -> Page:

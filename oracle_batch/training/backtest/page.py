@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from oracle_batch.bars import utc
 from oracle_batch.training.backtest.metrics import Metrics
 from oracle_batch.training.backtest.run import Backtest, Report
 from oracle_batch.training.backtest.walk_forward import WalkForward
@@ -23,6 +22,7 @@ from oracle_batch.training.pages import (
     number,
     percent,
 )
+from oracle_batch.types import utc
 
 Row = tuple[str, Callable[[Metrics], str]]
 ROWS: tuple[Row, ...] = (

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace as with_
 from numpy.typing import NDArray
 
-from oracle_batch.bars import Bars, utc
+from oracle_batch.bars import Bars
 from oracle_batch.bundle.model import Model
 from oracle_batch.config.risk_files import limit_rules
 from oracle_batch.errors import UsageError
@@ -23,7 +23,7 @@ from oracle_batch.training.backtest.metrics import Metrics, day_of, measure
 from oracle_batch.training.backtest.run import on_trading_days, play
 from oracle_batch.training.boundaries import boundaries_of
 from oracle_batch.training.honesty.chance import block_draws
-from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW
+from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW, utc
 
 Float64 = NDArray[np.float64]
 DRAWS: Final = 4000

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from oracle_batch.bars import utc
 from oracle_batch.training.backtest.hands import Trading
 from oracle_batch.training.backtest.page import ROWS
 from oracle_batch.training.backtest.portfolio import Portfolio
 from oracle_batch.training.pages import BLUE, GREEN, RED, Page, axes, dates, number, percent
+from oracle_batch.types import utc
 
 
 def page_of(found: Portfolio, trading: Trading) -> Page:

@@ -1,0 +1,107 @@
+"""Which close an armed tick waits for, and the wait itself: clocks that are late, early, or set while it waits (§8)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from oracle_batch import arming
+from oracle_batch.clock import FrozenClock, SystemClock
+from oracle_batch.world import Job
+from tests.tick.lab import Lab, run
+
+CLOSE = 1_704_672_000 + 900
+
+
+def ahead(lab: Lab, now: float, arm_s: float | None) -> arming.Ahead:
+    return arming.look_ahead(Job(lab.workspace, lab.settings, FrozenClock(now), arm_s=arm_s))
+
+
+@pytest.mark.parametrize(
+    ("before_s", "close"),
+    [(20.0, CLOSE), (24.9, CLOSE), (0.5, CLOSE), (25.1, None), (0.0, None), (-3.0, None)],
+)
+def test_the_next_close_is_waited_for_where_the_lead_says_so(lab: Lab, before_s: float, close: int | None) -> None:
+    lab.add("EURUSD", "M15", "W")
+    found = ahead(lab, CLOSE - before_s, 20.0)
+    assert found.close == close
+    assert [event.name for event in found.notes] == ([] if close else ["armed_late"])
+
+
+def test_a_wake_up_between_close_and_trigger_waits_for_the_trigger_and_acts_cold(lab: Lab) -> None:
+    lab.add("EURUSD", "M15", "W")
+    found = ahead(lab, CLOSE + 0.4, 20.0)
+    assert (found.close, found.trigger) == (None, CLOSE + 1.0)
+    assert found.notes[0].detail["late_s"] == pytest.approx(0.4)
+
+
+def test_without_a_lead_there_is_no_waiting(lab: Lab) -> None:
+    lab.add("EURUSD", "M15", "W")
+    assert ahead(lab, CLOSE - 5.0, None) == arming.Ahead(None, CLOSE - 5.0)
+
+
+def test_several_timeframes_have_one_next_close(lab: Lab) -> None:
+    lab.add("EURUSD", "H1", "W")
+    lab.add("GBPUSD", "M5", "W")
+    assert ahead(lab, CLOSE + 290.0, 20.0).close == CLOSE + 300
+
+
+@dataclass
+class SetClock(SystemClock):
+    """The machine's clock, which somebody sets by so much at an instant of its own."""
+
+    at: float
+    by_s: float
+    began: float = field(default_factory=time.time)
+
+    def now(self) -> float:
+        wall = time.time()
+        return wall + (self.by_s if wall >= self.at else 0.0)
+
+
+def test_the_trigger_is_met_to_the_millisecond() -> None:
+    clock = SystemClock()
+    instant = clock.now() + 0.2
+    reached = run(arming.reach(clock, instant))
+    assert 0 <= clock.now() - instant < 0.1
+    assert abs(time.monotonic() - reached.monotonic) < 0.1
+    assert reached.stepped_s == 0
+    assert not reached.given_up
+
+
+def test_a_clock_that_is_set_ahead_triggers_at_once_and_says_so() -> None:
+    began = time.time()
+    clock = SetClock(began + 0.1, 30.0)
+    reached = run(arming.reach(clock, began + 20.0))
+    assert time.time() - began < 10
+    assert reached.stepped_s == pytest.approx(30.0, abs=0.2)
+
+
+def test_a_clock_that_is_set_back_is_waited_for_so_long_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arming, "PATIENCE_S", 0.1)
+    began = time.time()
+    reached = run(arming.reach(SetClock(began + 0.1, -3600.0), began + 0.2))
+    assert reached.given_up
+    assert reached.stepped_s == pytest.approx(-3600.0, abs=0.2)
+
+
+def test_shortly_before_the_trigger_there_is_time_for_a_draft() -> None:
+    left: list[float] = []
+
+    async def wait() -> None:
+        clock = SystemClock()
+        instant = clock.now() + 0.5
+
+        async def shortly() -> None:
+            left.append(instant - clock.now())
+            await asyncio.sleep(0)
+
+        await arming.reach(clock, instant, shortly)
+
+    run(wait())
+    assert len(left) == 3
+    assert left == sorted(left, reverse=True)
+    assert left[-1] <= 0.03

@@ -1,0 +1,77 @@
+"""An armed tick on paper: the folder is read at the trigger, and everything comes out as without arming."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from oracle_batch.report import TickReport
+from oracle_batch.tick import tick
+from oracle_batch.world import Job
+from tests.tick.lab import Lab, came_to, run
+
+NAME = "EURUSD_M15"
+
+
+@dataclass
+class Running:
+    """A clock that runs from an instant on."""
+
+    start: float
+    began: float = field(default_factory=time.monotonic)
+
+    def now(self) -> float:
+        return self.start + time.monotonic() - self.began
+
+
+def armed(lab: Lab, bar: int, *, dry_run: bool = False) -> TickReport:
+    clock = Running(lab.close_of(bar) + 0.5)  # between close and trigger nothing more than the wait is left
+    clock.start -= 1.0
+    return run(tick(Job(lab.workspace, lab.settings, clock, dry_run, arm_s=20.0)))
+
+
+def test_armed_and_cold_runs_come_to_the_same(lab: Lab) -> None:
+    lab.add("EURUSD", "M15", "W L1 S2 W L3 L3")
+    lab.tick(0)
+    calm = lab.copy(lab.workspace.home.parent / "calm")
+    for bar in range(1, 6):
+        assert came_to(armed(lab, bar), NAME) == came_to(calm.tick(bar), NAME)
+        assert lab.positions() == calm.positions()
+    assert lab.twin(NAME) == calm.twin(NAME)
+    assert lab.window(NAME).bars.equals(calm.window(NAME).bars)
+    assert lab.deals() == calm.deals()
+    assert not lab.events("not_streamed")
+
+
+def test_what_an_outage_left_is_done_before_the_close_and_silently(lab: Lab) -> None:
+    lab.add("EURUSD", "M15", "W L1 L1 S1 W")
+    lab.tick(0)
+    report = armed(lab, 3)
+    assert came_to(report, NAME) == ("OPEN", "OK", None)
+    assert [client_id for client_id, _ in lab.deals()] == [f"ob-{NAME}-{lab.time(NAME, 3)}-1"]
+
+
+def test_a_bar_that_is_not_there_leaves_the_model_alone(lab: Lab) -> None:
+    lab.add("EURUSD", "M15", "W L1 L1 W")
+    lab.drop(NAME, 1)
+    lab.tick(0)
+    assert armed(lab, 1).accounts["paper"].models == {}
+    assert came_to(armed(lab, 2), NAME) == ("OPEN", "OK", None)
+
+
+def test_a_dry_run_may_be_armed_and_writes_nothing(lab: Lab) -> None:
+    lab.add("EURUSD", "M15", "W L1 W")
+    lab.tick(0)
+    before = {path: path.read_bytes() for path in lab.workspace.state.rglob("*") if path.is_file()}
+    report = armed(lab, 1, dry_run=True)
+    assert came_to(report, NAME) == ("OPEN", None, None)
+    assert {path: path.read_bytes() for path in lab.workspace.state.rglob("*") if path.is_file()} == before
+
+
+def test_a_model_that_has_no_window_yet_warms_up_and_waits(lab: Lab) -> None:
+    lab.add("EURUSD", "M15", "W L1 W")
+    lab.tick(0)
+    lab.add("GBPUSD", "M15", "W L1 W")
+    report = armed(lab, 1)
+    assert came_to(report, NAME) == ("OPEN", "OK", None)
+    assert came_to(report, "GBPUSD_M15")[0] == "OPEN"
