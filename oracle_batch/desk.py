@@ -181,7 +181,7 @@ class Desk:
             _log.warning("recovered %s: %s %s", intent.intent_id, ack.status, ack.reason)
             self._note_close(intent, ack)
             told = ack_records(intent, ack, self.models, self.specs, None, self.ends.get(intent.intent_id))
-            self.before_send += not_yet_told(told, records)
+            self.before_send += self._untold(intent, not_yet_told(told, records))
         for name, symbol, result in self.recovery.ends.values():
             self.remember_end(name, symbol, result)
         for one in self.recovery.concluded:
@@ -324,7 +324,7 @@ class Desk:
             quote = self.view.market.quotes.get(leg.symbol) if self.view is not None else None
             self._note_close(leg, ack)
             end = self.ends.get(leg.intent_id)
-            self.after_send += ack_records(leg, ack, self.models, self.specs, quote, end)
+            self.after_send += self._untold(leg, ack_records(leg, ack, self.models, self.specs, quote, end))
             if end is not None and leg.model:
                 self.remember_end(leg.model, leg.symbol, end)
             if leg.model:
@@ -333,6 +333,12 @@ class Desk:
                 self.opened[leg.model] = (leg, next((one.upkeep for one in self.plans if one.entry is leg), None))
                 self.watch_opened(self.view.market.terms if self.view is not None else {})
             self._count(ack.status != "SKIP", isinstance(leg, OpenIntent) and ack.status == "OK")
+
+    def _untold(self, leg: Intent, records: Sequence[Record]) -> list[Record]:
+        """Records of an answer, without fills of parts that are in the journal since they were closed."""
+        if isinstance(leg, CloseIntent) and ledger.closes_in_parts(self.books(leg.model), leg):
+            return not_yet_told(records, self.journal.tail(None, repair=False).records)
+        return list(records)
 
     def _note_close(self, leg: Intent, ack: Ack) -> None:
         """What the position came to that a leg has closed; for one that is no model's the broker tells what it cost."""

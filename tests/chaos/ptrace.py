@@ -11,6 +11,7 @@ import os
 import platform
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +62,16 @@ def refused() -> str | None:
     return None if end.code == 0 and stops else "seccomp filters are refused"
 
 
+def fork() -> int:
+    """A child process, also of one that has threads: none of them matters to the child."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def plain(child: Callable[[], int], limit_s: float) -> End:
     """Run a function in a child process, undisturbed."""
-    process = os.fork()
+    process = fork()
     if not process:
         _body(child)
     return _limited(process, limit_s, lambda: _exit_code(os.waitpid(process, 0)[1]))
@@ -71,7 +79,7 @@ def plain(child: Callable[[], int], limit_s: float) -> End:
 
 def traced(child: Callable[[], int], at_call: Callable[[Call], Action | None], limit_s: float) -> End:
     """Run a function in a child process; ``at_call`` says of each call what becomes of it (None: it is made)."""
-    process = os.fork()
+    process = fork()
     if not process:
         if libc.ptrace(_TRACEME, 0, None, None) != 0:
             os._exit(121)

@@ -29,6 +29,7 @@ from oracle_batch.sim.exchange import Exchange
 from oracle_batch.sim.process import Plan, opened
 from oracle_batch.sim.state import state_of
 from oracle_batch.store.workspace import Workspace
+from tests.chaos.ptrace import fork
 from tests.sim.acceptance.world import World
 
 ACCOUNT: Final = "demo"
@@ -59,7 +60,7 @@ class Market:
 
     def __init__(self, exchange: Exchange | bytes) -> None:
         self._end, there = multiprocessing.Pipe()
-        self.process = os.fork()
+        self.process = fork()
         if not self.process:
             self._end.close()
             _serve(exchange, there)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
+import pytest
 
-from tests.stateful.machine import Life
-
-SHORT = settings(
-    max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
-)
+from tests.stateful import machine, storm
 
 
-def test_whatever_dies_and_fails_no_leg_is_filled_twice_and_none_is_lost() -> None:
-    run_state_machine_as_test(Life, settings=SHORT)
+@pytest.mark.parametrize("number", range(3))
+def test_whatever_dies_and_fails_no_leg_is_filled_twice_and_none_is_lost(number: int) -> None:
+    machine.COUNTS = counts = machine.Counts()
+    broken = storm.one_batch(number, lives=3, steps=25)
+    if broken is not None:
+        raise broken
+    assert counts.points > 100
+    assert counts.kills > 0
+
+
+def test_a_storm_counts_what_it_has_tried() -> None:
+    found = storm.run(0.0, 7)
+    assert found.keys() == {"points", "kills", "recoveries", "duplicates", "lost", "violations"}
+    assert found["points"] > found["kills"] >= found["recoveries"] > 0
+    assert (found["duplicates"], found["lost"], found["violations"]) == (0, 0, 0)

@@ -121,3 +121,18 @@ def test_row_35_told_to_stop_in_the_burst_it_finishes_and_books_it_first(lab: La
     child.communicate(timeout=60)
     assert child.returncode in (0, 143)
     assert result(lab) == expected
+
+
+def test_row_41_of_two_runs_that_overlap_the_second_leaves_at_once_and_changes_nothing(
+    lab: Lab, expected: object
+) -> None:
+    lab.workspace.config_file.write_text("[tick]\ntick_deadline_s = 60\n")
+    first = slow(lab, "execute", "6")
+    second = started(lab)
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 75
+    assert f"process {first.pid}" in err
+    assert first.poll() is None, "the first one is still at work"
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert result(lab) == expected
