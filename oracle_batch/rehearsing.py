@@ -88,12 +88,14 @@ def _turned(thought: Thought, held: set[str]) -> Thought:
 
 
 def stand_in(desk: Desk) -> Desk:
-    """A desk in the same place whose doings nobody sees."""
+    """A desk in the same place, with the same to tell, whose doings nobody sees."""
     other = copy.copy(desk)
-    other.plans, other.intents, other.before_send, other.after_send = [], [], [], []
-    other.acks, other.outcomes, other.opened, other.causes, other.ends = {}, {}, {}, {}, {}
-    other.unsaid = []
-    other.ended_at, other.waiting, other.crossing = dict(desk.ended_at), set(), set()
+    other.plans, other.intents, other.unsaid = list(desk.plans), list(desk.intents), list(desk.unsaid)
+    other.before_send, other.after_send = list(desk.before_send), list(desk.after_send)
+    other.acks, other.outcomes, other.opened = dict(desk.acks), dict(desk.outcomes), dict(desk.opened)
+    other.causes, other.ends, other.ended_at = dict(desk.causes), dict(desk.ends), dict(desk.ended_at)
+    other.waiting, other.crossing, other.settled = set(desk.waiting), set(desk.crossing), set(desk.settled)
+    other.journalled = set(desk.journalled)
     return other
 
 
