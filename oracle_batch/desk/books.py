@@ -24,7 +24,7 @@ from oracle_batch.recover import Recovery
 from oracle_batch.report import AccountOutcome, Outcome
 from oracle_batch.store import executor as executor_file
 from oracle_batch.store.executor import Executor
-from oracle_batch.store.files import replace_atomically
+from oracle_batch.store.files import replace_all
 from oracle_batch.store.journal import Journal
 from oracle_batch.store.records import Event, Record
 from oracle_batch.store.workspace import Workspace
@@ -155,7 +155,7 @@ class Keeping:
     def commit(self) -> None:
         """Write the books, if anything in them changed."""
         if file := self.unwritten():
-            replace_atomically(*file)
+            replace_all([file])
 
     def unwritten(self) -> tuple[Path, bytes] | None:
         """The file of the books as they have to be written, None if nothing in them changed."""

@@ -42,7 +42,7 @@ class Killer:
             (Journal, "append"),
             (paper, "save_book"),
             (committing, "replace_all"),
-            (books, "replace_atomically"),
+            (books, "replace_all"),
         ]
         for owner, name in places:
             monkeypatch.setattr(owner, name, self._wrap(name, getattr(owner, name)))
