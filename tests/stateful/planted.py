@@ -11,9 +11,8 @@ from typing import Any, Final, NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from oracle_batch import desk as desk_module
 from oracle_batch import planning
-from oracle_batch.desk import Desk
+from oracle_batch.desk import Desk, answers, recovery
 from oracle_batch.errors import StateError
 from oracle_batch.hands import ledger, proof
 from oracle_batch.hands.outcome import legs_of
@@ -51,17 +50,18 @@ def state_before_ack(patch: pytest.MonkeyPatch) -> None:
 
 def ack_not_journalled(patch: pytest.MonkeyPatch) -> None:
     """The books have the answer, the journal has not."""
-    real = desk_module.ack_records
+    real = answers.ack_records
 
     def silent(*arguments: Any) -> list[Any]:
         return [one for one in real(*arguments) if not isinstance(one, AckRecord)]
 
-    patch.setattr(desk_module, "ack_records", silent)
+    for room in (answers, recovery):
+        patch.setattr(room, "ack_records", silent)
 
 
 def grace_skipped(patch: pytest.MonkeyPatch) -> None:
     """The first look that shows nothing counts as proof."""
-    patch.setattr(desk_module, "doubtful", lambda *_: False)
+    patch.setattr(recovery, "doubtful", lambda *_: False)
 
 
 def decision_revised(patch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def part_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def torn_batch_counts(patch: pytest.MonkeyPatch) -> None:
     """Of a batch that was cut short, an answer counts though its fills and its end were cut off."""
-    patch.setattr(desk_module, "without_torn_answers", list)
+    patch.setattr(recovery, "without_torn_answers", list)
 
 
 def position_behind_taken_for_gone(patch: pytest.MonkeyPatch) -> None:
