@@ -30,7 +30,7 @@ class Assets:
 
 def commission(contract: Any, rate: float | None = RATES[JPY, EUR]) -> float | None:
     conditions = Conditions(None, 1, Assets(), Rates(), EUR)  # type: ignore[arg-type]
-    return asyncio.run(conditions._commission(contract, QUOTE, BASE, rate))
+    return asyncio.run(conditions._commission(contract, QUOTE, BASE, rate, Rates().rate))
 
 
 def symbol(kind: str, **fields: Any) -> Any:
