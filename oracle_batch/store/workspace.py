@@ -87,6 +87,11 @@ class Workspace:
         return self.state / "heartbeat.json"
 
     @property
+    def resident(self) -> Path:
+        """The lock that `run` holds while it runs: one for each workspace."""
+        return self.state / "resident.lock"
+
+    @property
     def market_hours(self) -> Path:
         """Cache of the hours of the models' markets; may be deleted at any time."""
         return self.compiled / "hours.json"
