@@ -14,6 +14,8 @@ LONGEST_RUN_S: Final = 900.0
 """No run may have a later deadline, so that whatever looks older than this belongs to no living run."""
 MAX_ARM_S: Final = 300.0
 """The longest that a tick may wait for its close."""
+GUARD_PATIENCE_S: Final = 30.0
+"""So long a tick waits for a guard that has the lock. For another tick it does not wait."""
 
 TIMEFRAME_SECONDS: Final[dict[str, int]] = {
     "M1": 60,
