@@ -19,7 +19,7 @@ import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as with_
 from pathlib import Path
@@ -106,12 +106,12 @@ def _crafted_policy(ppo: bytes, habit: Habit) -> bytes:
     return out.getvalue()
 
 
-def write_bars(folder: Path, closes: int) -> None:
+def write_bars(folder: Path, closes: int, symbols: Sequence[str] = SYMBOLS) -> None:
     """Bars of real shape at each symbol's usual price."""
     real = shipped_bars(SOURCES[0])
     length = HISTORY + closes + 4
     times = MONDAY - HISTORY * STEP + STEP * np.arange(length, dtype=np.int64)
-    for number, symbol in enumerate(SYMBOLS):
+    for number, symbol in enumerate(symbols):
         piece = real[number * 449 % (len(real) - length) :][:length]
         price, digits = WORTH[symbol[:3]] / WORTH[symbol[3:]], 3 if symbol.endswith("JPY") else 5
         scaled = {
@@ -143,6 +143,10 @@ class Control:
     def advance(self, to: float) -> None:
         self("advance", to=to)
 
+    def close(self) -> None:
+        self._answers.close()
+        self._line.close()
+
     def orders(self, after_ns: int) -> list[dict[str, Any]]:
         """Orders and closes that were received after an instant."""
         every = self("state")["received"]
@@ -165,20 +169,28 @@ class Arena:
 
 
 @contextmanager
-def arena(folder: Path, habit: Habit, closes: int) -> Iterator[Arena]:
-    """Twenty crafted models, and a simulator of their symbols."""
+def arena(folder: Path, habit: Habit, closes: int, symbols: Sequence[str] = SYMBOLS) -> Iterator[Arena]:
+    """Crafted models, twenty of them, and a simulator of their symbols."""
     home, data = folder / "home", folder / "data"
     for path in (home / "config", home / "models", data):
         path.mkdir(parents=True)
-    write_bars(data, closes)
-    for symbol in SYMBOLS:
+    write_bars(data, closes, symbols)
+    for symbol in symbols:
         craft(symbol, habit, home / "models")
-    execution = {symbol: {"enabled": True, "sl_usd": 500, "max_spread_pips": 0} for symbol in SYMBOLS}
+    execution = {symbol: {"enabled": True, "sl_usd": 500, "max_spread_pips": 0} for symbol in symbols}
     (home / "config" / "executor_symbols.json").write_text(json.dumps(execution))
     options = {
-        "--home": home, "--data": data, "--symbols": ",".join(SYMBOLS), "--start": close_of(-1) + 1, "--balance": 1e7,
+        "--home": home, "--data": data, "--symbols": ",".join(symbols), "--start": close_of(-1) + 1, "--balance": 1e7,
     }  # fmt: skip
-    command = [sys.executable, "-m", "oracle_batch", "sim", *(str(part) for pair in options.items() for part in pair)]
+    command = [
+        sys.executable,
+        "-m",
+        "oracle_batch",
+        "--log-level",
+        "warning",
+        "sim",
+        *(str(part) for pair in options.items() for part in pair),
+    ]
     clean = {name: value for name, value in os.environ.items() if name not in NOT_AN_OPERATORS}
     with subprocess.Popen(
         command, cwd=ROOT, env=clean, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -190,7 +202,8 @@ def arena(folder: Path, habit: Habit, closes: int) -> Iterator[Arena]:
             (home / "config" / "oracle.toml").write_text(CONFIG.format(**ready))
             names = ("client_id", "client_secret", "access_token", "refresh_token")
             secrets = {f"ORACLE_CTRADER_{name.upper()}": ready[name] for name in names}
-            yield Arena(home, Control(ready), clean | secrets)
+            with closing(Control(ready)) as control:
+                yield Arena(home, control, clean | secrets)
         finally:
             child.stdin.close()
             child.wait(timeout=20)

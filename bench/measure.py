@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import armed, backtests, cold, durable, fleet, plan, training, wire
+from bench import armed, backtests, cold, durable, fleet, plan, resident, training, wire
 from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.brain.decide import SERIES, Brain, Decision, Windows, replay
 from oracle_batch.brain.twin import FLAT
@@ -256,6 +256,7 @@ def measure(home: Path, sizes: Sizes) -> Numbers:
     steps: list[tuple[str, Callable[[], Numbers]]] = [
         ("cold ticks", lambda: measure_ticks(home, bundles, sizes)),
         ("cold guards", lambda: measure_guards(home, sizes)),
+        ("the resident", lambda: {"run_resident_mb": resident.peak_mb(home, home / "resident")}),
         ("commits", lambda: measure_commits(home, sizes)),
         ("planning", lambda: measure_plans(sizes)),
         ("the wire", lambda: measure_wire(home / "wire", sizes)),
