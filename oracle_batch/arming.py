@@ -114,6 +114,7 @@ async def _told(clock: ToldClock, instant: float, shortly: Callable[[], Awaitabl
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     drafted, again = math.nan, 0.0
     loop.add_reader(clock.fileno(), told.set)
+    clock.heed(told.set)  # others read the clock as well, and leave nothing that wakes this one
     try:
         while (now := clock.now()) < instant and not clock.ended:
             told.clear()
@@ -128,6 +129,7 @@ async def _told(clock: ToldClock, instant: float, shortly: Callable[[], Awaitabl
                 await shortly()
     finally:
         loop.remove_reader(clock.fileno())
+        clock.heed(None)
     await asyncio.sleep(0)  # quotes that were sent before the line are read in this turn of the loop
     return Reached(clock.heard_at, given_up=clock.now() < instant)
 
