@@ -10,7 +10,8 @@ from bench import fleet
 from oracle_batch.bars import Bars
 from oracle_batch.bundle.model import Model
 from oracle_batch.config import AccountSettings, SymbolSettings, TickSettings
-from oracle_batch.training.backtest.hands import Hands, Setup
+from oracle_batch.training.backtest.account import Setup
+from oracle_batch.training.backtest.hands import Hands
 from oracle_batch.training.backtest.history import History
 from oracle_batch.training.backtest.lives import live, see
 from oracle_batch.types import WINDOW

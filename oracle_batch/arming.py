@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ AWAKE_S: Final = 0.003
 SHORTLY_S: Final = (0.9, 0.3, 0.03)
 """Before the trigger: when the close has passed, and twice more, the last time as late as is safe."""
 SHORTLY_EVERY_S: Final = 0.2
-"""A simulator's clock says nothing of its next step: so long nothing is done a second time."""
+"""A simulator's clock says nothing of its next step: what is done after each is done no more often."""
 PATIENCE_S: Final = 60.0
 """How much longer than the lead a machine's clock may take, if it is set back meanwhile."""
 
@@ -108,19 +109,27 @@ def _departure(clock: Clock, wall: float, began: float) -> float:
 
 
 async def _told(clock: ToldClock, instant: float, shortly: Callable[[], Awaitable[None]] | None) -> Reached:
-    """The first line of a simulator's clock that reaches an instant is the instant."""
-    loop, told, again = asyncio.get_running_loop(), asyncio.Event(), 0.0
+    """The first line of a simulator's clock that reaches an instant is the instant; any other may be the last before
+    it."""
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    drafted, again = math.nan, 0.0
     loop.add_reader(clock.fileno(), told.set)
+    clock.heed(told.set)  # others read the clock as well, and leave nothing that wakes this one
     try:
-        while clock.now() < instant and not clock.ended:
+        while (now := clock.now()) < instant and not clock.ended:
             told.clear()
-            if shortly is not None and clock.now() >= instant - TRIGGER_DELAY_S and time.monotonic() >= again:
-                await shortly()
-                again = time.monotonic() + SHORTLY_EVERY_S
-            else:
+            rest = again - time.monotonic()
+            if shortly is None or now == drafted:
                 await told.wait()
+            elif rest > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(told.wait(), rest)
+            else:
+                drafted, again = now, time.monotonic() + SHORTLY_EVERY_S
+                await shortly()
     finally:
         loop.remove_reader(clock.fileno())
+        clock.heed(None)
     await asyncio.sleep(0)  # quotes that were sent before the line are read in this turn of the loop
     return Reached(clock.heard_at, given_up=clock.now() < instant)
 

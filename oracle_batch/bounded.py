@@ -48,12 +48,13 @@ def run(work: Callable[[], Coroutine[Any, Any, T]], deadline_s: float) -> T:
     import asyncio
 
     async def within() -> T:
-        task, told = asyncio.current_task(), []
+        task, told = asyncio.current_task(), list[bool]()
         assert task is not None
 
         def terminate() -> None:
-            told.append(True)
-            task.cancel()
+            if not told:  # a second one must not cut short what the first one lets finish
+                told.append(True)
+                task.cancel()
 
         with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread: the one who started it ends it
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)

@@ -1,17 +1,22 @@
-"""``state/heartbeat.json``: that ``oracle-batch run`` is alive, and when it wakes next.
+"""``state/heartbeat.json``: that ``oracle-batch run`` is alive, and when it wakes next; and that it is the only one.
 
-It is written about twice a minute, in one piece and without an fsync: after a power cut nobody needs it. A resident
-that ends in order takes it away.
+The file is written about twice a minute, in one piece and without an fsync: after a power cut nobody needs it. A
+resident that ends in order takes it away.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
+
+from oracle_batch.errors import LockHeld
+from oracle_batch.store.files import FILE_MODE, state_error
 
 SCHEMA: Final = 1
 BEAT_S: Final = 30.0
@@ -73,3 +78,33 @@ def forget(path: Path) -> None:
     """Take the file away, whoever left it."""
     with contextlib.suppress(OSError):
         path.unlink()
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Be the only resident of a workspace; the system ends that with the process. (``filelock`` would cost 5 MB here.)
+
+    Raises:
+        LockHeld: there is one; the file tells its process.
+        StateError: the lock file cannot be made.
+    """
+    try:
+        file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    except OSError as error:
+        raise state_error(error, lock, "lock") from error
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            why = (
+                f"`oracle-batch run` is at work here already, as process {os.pread(file, 32, 0).decode() or 'unknown'}"
+            )
+            raise LockHeld(why, file=lock, fix="leave it to that one, or stop it first") from error
+        except OSError as error:
+            raise state_error(error, lock, "lock") from error
+        with contextlib.suppress(OSError):  # only for others to know
+            os.ftruncate(file, 0)
+            os.pwrite(file, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(file)

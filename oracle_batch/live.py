@@ -40,6 +40,7 @@ REARMS: Final = 10
 class Draft:
     """Decisions and plans on the bars so far, on copies of the desks; what they rest on, and what they would log."""
 
+    streamed: Mapping[Series, Bar]
     bars: dict[str, Bar]
     versions: list[int | None]
     paused: bool
@@ -52,7 +53,8 @@ class Draft:
 class Ready:
     """An armed tick before its trigger: accounts in session and recovered, and the models that wait for a bar.
 
-    ``confirmed``: the feed has answered after the close, so that every quote of the bars has come (None: not asked).
+    ``holds``: at the trigger everything still was as the draft has it. ``confirmed``: the feed has answered after the
+    close, so that every quote of the bars has come (None: not asked).
     """
 
     close: int
@@ -60,6 +62,7 @@ class Ready:
     foresight: Foresight
     waiting: dict[str, Series]
     draft: Draft | None = None
+    holds: bool = False
     confirmed: bool | None = None
 
 
@@ -72,8 +75,10 @@ class Vigil:
     notes: list[Event] = field(default_factory=list)
 
 
-async def get_ready(job: Job, close: int, before: World) -> Ready:
+async def get_ready(job: Job, close: int, before: World) -> Ready | None:
     """Do everything that can be done before the last bar; ``before`` is the run that has just settled the past.
+
+    None: no model has all but the bar that ends now; whatever there is to do then is done from the files.
 
     Raises:
         BrokerError: the broker cannot be reached or does not answer.
@@ -86,6 +91,9 @@ async def get_ready(job: Job, close: int, before: World) -> Ready:
     world.stored = {one.model.model_id: one for one in due}
     waiting = {name: (one.model.broker_symbol, one.model.timeframe) for name, one in world.stored.items()}
     fresh = [Fresh(one.model, one.window.bars, one.twin) for one in due if one.window is not None]
+    if not fresh:
+        _log.info("no model is ready for the close at %s", utc(close))
+        return None
     ready = Ready(close, world, Foresight(fresh), waiting)
     world.foresight = ready.foresight
     for desk in world.desks:
@@ -128,7 +136,8 @@ async def watch(job: Job, close: int, ready: Ready | None) -> Vigil:
         intact = all(not task.done() for task in keeping) and all(desk.is_current for desk in desks)
         for task in keeping:
             task.cancel()
-        await asyncio.gather(*keeping, return_exceptions=True)
+        if not intact:  # who waits only for news is gone by itself
+            await asyncio.gather(*keeping, return_exceptions=True)
     if reached.stepped_s or reached.given_up:
         _log.warning("the clock was set by %.1f s while armed: bars are asked for", reached.stepped_s)
         notes.append(Event("clock_stepped", None, {"close": close, "by_s": round(reached.stepped_s, 3)}))
@@ -173,18 +182,19 @@ def _tell_stopped(job: Job, close: int, desks: Iterable[Desk]) -> None:
 
 async def take_bars(ready: Ready, notes: list[Event]) -> None:
     """The newest bars, as far as the stream has them for certain; the other models are left to the files."""
-    world = ready.world
-    world.newest = _streamed(ready)
+    world, draft = ready.world, ready.draft
+    found = world.desks[0].broker.final_bars(ready.close)
+    world.newest = draft.bars if draft is not None and draft.streamed is found else _awaited(ready, found)
     notes += [Event("not_streamed", name, {"close": ready.close}) for name in ready.waiting if name not in world.newest]
-    if not _holds(ready):
-        ready.draft = None
+    ready.holds = _holds(ready)
+    if not ready.holds:
         for desk in world.desks:
             await desk.look_again()
 
 
-def _streamed(ready: Ready) -> dict[str, Bar]:
+def _awaited(ready: Ready, found: Mapping[Series, Bar]) -> dict[str, Bar]:
+    """The bars that models wait for, as far as they are sound."""
     world, newest = ready.world, dict[str, Bar]()
-    found = world.desks[0].broker.final_bars(ready.close)
     for name, series in ready.waiting.items():
         bar, window = found.get(series), world.stored[name].window
         if bar is not None and window is not None and bar.time > window.bars.time[-1] and is_sound(bar):
@@ -213,7 +223,8 @@ async def _draft(ready: Ready) -> None:
     world = ready.world
     if not all(desk.is_current for desk in world.desks):
         return
-    bars = _streamed(ready)
+    found = world.desks[0].broker.final_bars(ready.close)
+    bars = _awaited(ready, found)
     if not bars:
         await rehearse(world, ready.foresight, ready.close)
         return
@@ -236,7 +247,7 @@ async def _draft(ready: Ready) -> None:
         for desk in there.desks:
             desk.broker.prepare(desk.intents)
             desk.journal.vouch([*desk.before_send, *desk.intents])
-    ready.draft = Draft(bars, versions, world.is_paused, thoughts, there.desks, unsaid)
+    ready.draft = Draft(found, bars, versions, world.is_paused, thoughts, there.desks, unsaid)
 
 
 def _holds(ready: Ready) -> bool:
@@ -248,14 +259,22 @@ def _holds(ready: Ready) -> bool:
     return None not in now and draft.versions == now
 
 
-def drafted(ready: Ready) -> dict[str, Thought] | None:
-    """The draft's thoughts, its desks in their place; None without a draft that holds."""
+def thoughts_on(ready: Ready) -> dict[str, Thought]:
+    """The signals of the models whose bar is there: the draft's, if these are the bars that it was decided on."""
     draft = ready.draft
-    if draft is None:
-        return None
+    if draft is not None and draft.bars == ready.world.newest:
+        return draft.thoughts
+    return decide(ready.world)
+
+
+def planned(ready: Ready) -> bool:
+    """Put the draft's desks in place of those that it rests on; False without a draft that holds."""
+    draft = ready.draft
+    if draft is None or not ready.holds:
+        return False
     ready.world.desks = draft.desks
     draft.desks[0].unsaid[:0] = draft.unsaid
-    return draft.thoughts
+    return True
 
 
 def is_sound(bar: Bar) -> bool:

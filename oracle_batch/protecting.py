@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from oracle_batch.broker.base import Ack, AmendIntent, Position
 from oracle_batch.desk import Desk
+from oracle_batch.desk.answers import UNPROTECTED
 from oracle_batch.endings import close_leg, held, is_open
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands import texts
@@ -24,8 +25,6 @@ from oracle_batch.risk_desk import Market
 from oracle_batch.store.records import AckRecord, Event
 
 _log = logging.getLogger(__name__)
-
-UNPROTECTED = "UNPROTECTED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,12 +88,15 @@ def _turned(thought: Thought, held: set[str]) -> Thought:
 
 
 def stand_in(desk: Desk) -> Desk:
-    """A desk in the same place whose doings nobody sees."""
+    """A desk in the same place, with all that it has to tell; the other one never sees what this one does."""
     other = copy.copy(desk)
-    other.plans, other.intents, other.before_send, other.after_send = [], [], [], []
-    other.acks, other.outcomes, other.opened, other.causes, other.ends = {}, {}, {}, {}, {}
-    other.unsaid = []
-    other.ended_at, other.waiting, other.crossing = dict(desk.ended_at), set(), set()
+    for name in ("plans", "intents", "before_send", "after_send", "unsaid"):
+        setattr(other, name, list(getattr(desk, name)))
+    for name in ("acks", "outcomes", "opened", "causes", "ends", "ended_at"):
+        setattr(other, name, dict(getattr(desk, name)))
+    for name in ("journalled", "waiting", "crossing", "settled"):
+        setattr(other, name, set(getattr(desk, name)))
+    other.executor = with_(desk.executor, models=dict(desk.executor.models))
     return other
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -295,12 +294,3 @@ def age(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{max(0, seconds):.0f} s"
-
-
-def clock_time(instant: float) -> str:
-    """The time of day for people.
-
-    >>> clock_time(1771019080.0)
-    '21:44:40Z'
-    """
-    return datetime.fromtimestamp(instant, UTC).strftime("%H:%M:%SZ")

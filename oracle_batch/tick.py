@@ -111,10 +111,9 @@ async def _from_bars(job: Job, world: World, timing: Timing) -> TickReport:
 
 async def _from_stream(job: Job, ready: live.Ready, timing: Timing) -> TickReport:
     """The same at the trigger: by the draft where it still holds."""
-    thoughts = live.drafted(ready)
-    if thoughts is None:
-        thoughts = live.decide(ready.world)
-        timing.lap("decide")
+    thoughts = live.thoughts_on(ready)
+    timing.lap("decide")
+    if not live.planned(ready):
         await plan(ready.world, thoughts)
     timing.lap("plan")
     await uninterrupted(_carry_out(job, ready.world, thoughts, timing))

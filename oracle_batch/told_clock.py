@@ -6,6 +6,7 @@ import json
 import math
 import socket
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from oracle_batch.errors import BrokerError, UsageError
@@ -37,6 +38,7 @@ class ToldClock:
         self.ended = False
         """Whether the simulator is gone."""
         self._instant = math.nan
+        self._heed: Callable[[], None] | None = None
         try:
             self._socket = socket.create_connection((host.strip("[]"), int(port)), ANSWER_S)
         except OSError as error:
@@ -49,6 +51,7 @@ class ToldClock:
 
     def now(self) -> float:
         """The newest instant; the last one that was told once the simulator is gone."""
+        before = self._instant
         try:
             while data := self._socket.recv(_LINE_BYTES):
                 self._take(data)
@@ -57,7 +60,13 @@ class ToldClock:
             pass
         except OSError:
             self.ended = True
+        if self._heed is not None and (self.ended or self._instant != before):
+            self._heed()
         return self._instant
+
+    def heed(self, news: Callable[[], None] | None) -> None:
+        """Have something called whenever somebody, whoever it is, reads another instant or the end."""
+        self._heed = news
 
     def fileno(self) -> int:
         """What becomes readable when there is news."""

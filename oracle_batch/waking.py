@@ -17,6 +17,8 @@ from oracle_batch.types import TIMEFRAME_SECONDS
 
 GUARD_SECOND: Final = 20
 """The second of each minute on which a guard is woken: ticks are over by then, and the next is not armed yet."""
+SET_BACK_S: Final = 30.0
+"""A clock that goes back by less does not make what has happened happen again."""
 _NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -74,16 +76,22 @@ class Waking:
 class Fires(BaseTrigger):  # type: ignore[misc]
     """An APScheduler trigger: what a function makes of the later of the last fire and now.
 
-    What is past by then is left out, so a wake-up that is late happens once.
+    What is past by then is left out, so a wake-up that is late happens once. A clock that is set back by moments makes
+    nothing happen twice; one that is set back by more is followed.
     """
 
     def __init__(self, following: Callable[[float], float]) -> None:
         self._following = following
+        self._last = 0.0
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
-        """The next instant."""
-        after = max(now.timestamp(), previous.timestamp() if previous else 0.0)
-        return datetime.fromtimestamp(self._following(after), UTC)
+        """The next instant; without ``previous`` the one after the last fire that this has heard of."""
+        here = now.timestamp()
+        if previous is not None:
+            self._last = previous.timestamp()
+        if self._last - here >= SET_BACK_S:
+            self._last = 0.0
+        return datetime.fromtimestamp(self._following(max(here, self._last)), UTC)
 
 
 class WhenTold(BaseTrigger):  # type: ignore[misc]

@@ -68,6 +68,22 @@ def test_what_is_being_sent_is_finished(told: signal.Signals | None, caplog: pyt
     assert "first finishing the orders" in caplog.text
 
 
+def test_a_second_sigterm_does_not_cut_short_what_the_first_one_lets_finish() -> None:
+    done: list[str] = []
+
+    async def burst() -> None:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0.2)
+        done.append("booked")
+
+    async def work() -> None:
+        await bounded.uninterrupted(burst())
+
+    bounded.run(work, 30.0)
+    assert done == ["booked"]
+
+
 def test_even_what_is_being_sent_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded, "FINISH_S", 0.1)
 

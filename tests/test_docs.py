@@ -83,9 +83,3 @@ def test_the_page_about_contracts_tells_every_key_and_its_example_is_read(tmp_pa
     contract = Contracts(entries, (), "USD", file).find("XAUUSD")
     assert contract is not None
     assert (contract.spread, contract.spec.lot_size_cents) == (0.25, 10_000)
-
-
-def test_the_cron_example_pauses_nothing_by_accident() -> None:
-    lines = (ROOT / "crontab.example").read_text(encoding="utf-8").splitlines()
-    active = [line for line in lines if " tick " in line and "sleep 1;" in line and not line.startswith("#")]
-    assert len(active) == 1

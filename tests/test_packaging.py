@@ -190,37 +190,3 @@ def test_ci_runs_the_test_command_and_the_checks() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert "make test check" in script.read_text(encoding="utf-8")
-
-
-CRON_LINES = [
-    line.removeprefix("# ")
-    for line in (ROOT / "crontab.example").read_text(encoding="utf-8").splitlines()
-    if " tick " in line and "sleep 1;" in line
-]
-
-
-@pytest.mark.parametrize(("code", "mailed"), [(0, False), (75, False), (1, True), (78, True)])
-@pytest.mark.parametrize("line", CRON_LINES)
-def test_cron_mails_a_line_for_a_tick_that_failed_and_for_no_other(
-    line: str, code: int, mailed: bool, tmp_path: Path
-) -> None:
-    minute, *_, command = line.split(maxsplit=5)
-    assert re.fullmatch(r"(\*|\*/5|\*/15|0)", minute)
-    assert "%" not in command, "cron turns it into a line feed"
-    program = tmp_path / "oracle-batch"
-    program.write_text(f'#!/bin/sh\necho "$@"\nexit {code}\n', encoding="utf-8")
-    program.chmod(0o755)
-    child = subprocess.run(
-        ["/bin/sh", "-c", command.replace("sleep 1", "sleep 0")],
-        env={"PATH": "/usr/bin:/bin", "ORACLE": str(program), "ORACLE_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert bool(child.stdout) is mailed
-    assert child.stderr == ""
-    assert (tmp_path / "tick.log").read_text(encoding="utf-8") == f"--home {tmp_path} tick\n"
-
-
-def test_the_cron_example_has_one_line_for_each_pace() -> None:
-    assert [line.split()[0] for line in CRON_LINES] == ["*", "*/5", "*/15", "0"]

@@ -54,7 +54,7 @@ def _run(job: Job) -> GuardReport:
     if job.dry_run:
         return run(job)
     job.workspace.ensure()
-    with hold(job.workspace.lock):
+    with hold(job.workspace.lock, role="guard"):
         job.workspace.clean()
         return run(job)
 

@@ -108,7 +108,7 @@ def _run(workspace: Workspace, settings: Settings, clock: Clock, *, dry_run: boo
     from oracle_batch.clock import FrozenClock
     from oracle_batch.store.lock import hold
     from oracle_batch.tick import tick as run_tick
-    from oracle_batch.types import LONGEST_RUN_S
+    from oracle_batch.types import GUARD_PATIENCE_S, LONGEST_RUN_S
     from oracle_batch.world import Job
 
     standing = isinstance(clock, FrozenClock) and settings.accounts[0].kind == "paper"
@@ -120,7 +120,7 @@ def _run(workspace: Workspace, settings: Settings, clock: Clock, *, dry_run: boo
     if not any(workspace.models.glob("*.zip")):
         raise ConfigError("no model bundle here", file=workspace.models, fix="oracle-batch models add FILE.zip")
     workspace.ensure()
-    with hold(workspace.lock):
+    with hold(workspace.lock, guard_s=GUARD_PATIENCE_S):
         workspace.clean()
         return bounded.run(lambda: run_tick(job), deadline_s)
 

@@ -54,7 +54,7 @@ class Journal:
         self._clock = clock
         self._newest: str | None = None
         self._whole = False
-        self._vouched: dict[int, Record] = {}
+        self._vouched: dict[int, tuple[Record, bytes]] = {}
 
     def vouch(self, records: Sequence[Record]) -> None:
         """Make sure beforehand that records can be journalled, so that appending these very ones is quicker.
@@ -65,7 +65,7 @@ class Journal:
         now = self._clock.now()
         for record in records:
             self._line(record, now)
-            self._vouched[id(record)] = record
+            self._vouched[id(record)] = record, lines.rest_of(record)
 
     def append(self, records: Sequence[Record]) -> Mark | None:
         """Add records with one write and one fsync; returns the mark after them (None: there is no journal yet).
@@ -78,7 +78,7 @@ class Journal:
             self._mend(self._names(), repair=True)
         if records:
             now = self._clock.now()
-            return self._write(self._file_at(now), b"".join(self._line(record, now) for record in records))
+            return self._write(self._file_at(now), self._batch(records, now))
         return Mark(self._newest, appending.size_of(self.folder / self._newest)) if self._newest else None
 
     def tail(self, mark: Mark | None, *, repair: bool = True) -> Tail:
@@ -113,9 +113,16 @@ class Journal:
         month = f"{datetime.fromtimestamp(now, UTC):%Y-%m}.jsonl"
         return max(month, self._newest or month)
 
+    def _batch(self, records: Sequence[Record], now: float) -> bytes:
+        head, batch = lines.head_at(now), []
+        for record in records:
+            known, rest = self._vouched.get(id(record), (None, b""))
+            batch.append(lines.whole(head, rest) if known is record else self._line(record, now))
+        return b"".join(batch)
+
     def _line(self, record: Record, now: float) -> bytes:
         try:
-            return lines.encode(record, now, vouched=self._vouched.get(id(record)) is record)
+            return lines.encode(record, now)
         except (ValueError, TypeError) as error:
             why = f"cannot be journalled: {error}"
             raise StateError(why, file=self.folder, field=type(record).__name__) from error

@@ -46,22 +46,30 @@ _openings: Final = {
 }
 
 
-def encode(record: Record, t: float, *, vouched: bool = False) -> bytes:
-    """The line of a record, newline included; ``vouched`` ones are known to read back.
+def encode(record: Record, t: float) -> bytes:
+    """The line of a record, newline included.
 
     Raises:
         ValueError: a number that JSON has no word for (NaN, infinity), or another value that would not read back.
     """
-    body = b'{"v":%d,"t":%b,%b%b' % (
-        VERSION,
-        _encoder.encode(t),
-        _openings[type(record)],
-        _encoder.encode(record)[1:],
-    )
-    line = b'%b,"crc":"%08x"}' % (body[:-1], zlib.crc32(body))
-    if not vouched:
-        decode(line)
-    return line + b"\n"
+    line = whole(head_at(t), rest_of(record))
+    decode(line[:-1])
+    return line
+
+
+def rest_of(record: Record) -> bytes:
+    """A record's part of its line, which is the same at any time."""
+    return _openings[type(record)] + _encoder.encode(record)[1:]
+
+
+def head_at(t: float) -> bytes:
+    """What is the same in all lines of an instant."""
+    return b'{"v":%d,"t":%b,' % (VERSION, _encoder.encode(t))
+
+
+def whole(head: bytes, rest: bytes) -> bytes:
+    """The line of a record whose part is known to read back, newline included."""
+    return b'%b%b,"crc":"%08x"}\n' % (head, rest[:-1], zlib.crc32(rest, zlib.crc32(head)))
 
 
 def decode(line: bytes) -> Entry:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from oracle_batch.store.files import clean_temps, refuse_unsafe_folders, state_error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Workspace:
     """All paths of one installation. Nothing is touched until a method says so."""
 
@@ -45,7 +46,7 @@ class Workspace:
     def lock(self) -> Path:
         return self.state / "lock"
 
-    @property
+    @cached_property
     def paused(self) -> Path:
         """While this file exists no entry is sent; exits are."""
         return self.state / "PAUSED"
@@ -84,6 +85,11 @@ class Workspace:
     def heartbeat(self) -> Path:
         """What `run` says of itself while it runs."""
         return self.state / "heartbeat.json"
+
+    @property
+    def resident(self) -> Path:
+        """The lock that `run` holds while it runs: one for each workspace."""
+        return self.state / "resident.lock"
 
     @property
     def market_hours(self) -> Path:

@@ -23,7 +23,9 @@ from oracle_batch.market.spec_file import SymbolSettings as Contract
 from oracle_batch.store.lock import hold
 from oracle_batch.store.workspace import Workspace
 from oracle_batch.tick import Job, tick
-from oracle_batch.training.backtest.hands import Hands, Setup, Trading
+from oracle_batch.training.backtest.account import Setup
+from oracle_batch.training.backtest.chronicle import Trading
+from oracle_batch.training.backtest.hands import Hands
 from oracle_batch.training.backtest.history import History
 from oracle_batch.training.backtest.lives import live, see
 from oracle_batch.training.backtest.spreads import Market

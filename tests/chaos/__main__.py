@@ -28,7 +28,10 @@ def main() -> int:
     asked.add_argument("--per", type=int, default=0)
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument(
-        "--only", default="", metavar="NAME,…", help="campaigns: kill late next nested errors full power"
+        "--only",
+        default="",
+        metavar="NAME,…",
+        help="campaigns: kill late next nested errors full power armed armed_errors armed_power",
     )
     asked.add_argument("--lives", action="store_true", help="a quarter of the time for random lives")
     asked.add_argument("--planted", action="store_true")
@@ -58,10 +61,12 @@ def _played(given: argparse.Namespace, until: float) -> dict[str, Any]:
         try:
             stage.hasten(patch)
             scene = stage.prepared(patch, folder)
-            expected = undisturbed(scene)
             if given.planted:
-                return planted.caught(scene, expected)
-            found = campaigns.prepare(scene, expected, given.seed, _words(given.only))
+                return planted.caught(scene, undisturbed(scene))
+            only, found = _words(given.only), list[campaigns.Campaign]()
+            for one, names in ((scene, campaigns.COLD), (scene.before_the_close(), campaigns.ARMED)):
+                if not only or set(only) & set(names):
+                    found += campaigns.prepare(one, undisturbed(one), given.seed, only)
             return campaigns.run(found, until - time.monotonic(), given.per)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

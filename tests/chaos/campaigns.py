@@ -6,7 +6,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import ENOSPC
 from functools import partial
 from typing import Any, Final
@@ -14,12 +14,15 @@ from typing import Any, Final
 from tests.chaos.losses import losses
 from tests.chaos.points import Aim, Expected, Outcome, Point, Seen, Then, tried
 from tests.chaos.ptrace import Action
-from tests.chaos.stage import ORDERS, Stage
+from tests.chaos.stage import AWAITS, ORDERS, Stage
 
 KILL: Final = Action("kill")
 NESTED: Final = 300
 SAMPLES: Final = 8
-NAMES: Final = ("kill", "late", "next", "nested", "errors", "full", "power")
+COLD: Final = ("kill", "late", "next", "nested", "errors", "full", "power")
+"""Campaigns of a tick that is started at the close."""
+ARMED: Final = ("armed", "armed_errors", "armed_power")
+"""Campaigns of one that waits for it, armed."""
 Play = Callable[[], Outcome]
 
 
@@ -63,7 +66,11 @@ class Counts:
 
 
 def prepare(stage: Stage, expected: Expected, seed: int, only: Sequence[str] = ()) -> list[Campaign]:
-    """All campaigns, or some."""
+    """All campaigns of a stage, or some."""
+    return _of_armed(stage, expected, seed, only) if stage.armed else _of_cold(stage, expected, seed, only)
+
+
+def _of_cold(stage: Stage, expected: Expected, seed: int, only: Sequence[str]) -> list[Campaign]:
     made = {
         "kill": _points(stage, expected, [Point(one.aim, KILL) for one in _ordered(expected.calls, seed)]),
         "late": _points(stage, expected, _kills(expected, seed, "late")),
@@ -73,7 +80,25 @@ def prepare(stage: Stage, expected: Expected, seed: int, only: Sequence[str] = (
         "full": _points(stage, expected, _full(expected, seed)),
         "power": (_power(stage, expected, seed), None),
     }
-    return [Campaign(name, *made[name]) for name in NAMES if not only or name in only]
+    return [Campaign(name, *made[name]) for name in COLD if not only or name in only]
+
+
+def _of_armed(stage: Stage, expected: Expected, seed: int, only: Sequence[str]) -> list[Campaign]:
+    """Every call from the last second on, and before it those that leave something behind.
+
+    Errors are those of files: without its line to the clock a tick does not know what time it is, and rightly does
+    nothing.
+    """
+    waits = next(place for place, one in enumerate(expected.calls) if one.kind == AWAITS)
+    calls = tuple(one for place, one in enumerate(expected.calls) if place >= waits or one.changes)
+    close = replace(expected, calls=calls)
+    files = replace(expected, calls=tuple(one for one in calls if not one.kind.endswith((" socket", " pipe"))))
+    made = {
+        "armed": _points(stage, close, [Point(one.aim, KILL) for one in _ordered(close.calls, seed)]),
+        "armed_errors": _points(stage, files, _errors(files, seed)),
+        "armed_power": (_power(stage, close, seed), None),
+    }
+    return [Campaign(name, *made[name]) for name in ARMED if not only or name in only]
 
 
 def run(campaigns: Sequence[Campaign], seconds: float, per: int = 0) -> dict[str, Any]:

@@ -62,12 +62,13 @@ def cut(stage: Stage, aim: Aim, seed: int, samples: int) -> Loss:
                 recorder.note(call)
             return action
 
-        traced(scene.tick(stage.now), at_call, LIMIT_S)
+        traced(scene.first(), at_call, LIMIT_S)
         deals = tuple(one["deal_id"] for one in scene.market.state()["deals"])
         seen, real = recorder.disk.tree(), read_tree(scene.home)
         different = [path for path in seen.keys() | real.keys() if seen.get(path, "") != real.get(path, "")]
         assert not different, f"the record of the run is wrong: {different}"
         disks = tuple(recorder.disk.losses(random.Random(f"{seed} {aim}"), samples))
+        scene.market.advance(stage.now)
         return Loss(scene.market.copy(), deals, disks)
     finally:
         scene.close()

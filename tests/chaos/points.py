@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -84,7 +85,7 @@ def undisturbed(stage: Stage) -> Expected:
     scene = stage.play()
     try:
         before = judge.entries(scene.market.state())
-        _came_through(scene, traced(scene.tick(stage.now), note, LIMIT_S))
+        _came_through(scene, traced(scene.first(), note, LIMIT_S))
         state = scene.market.state()
         again = judge.picture(scene, state)
         problems = [*judge.whole(scene, state), *judge.sent_unrecorded(scene, state)]
@@ -133,25 +134,25 @@ def tried(stage: Stage, expected: Expected, point: Point) -> Outcome:
 
 def _verdict(scene: Scene, expected: Expected, point: Point, outcome: Outcome) -> Verdict:
     stage, market, wrong = scene.stage, scene.market, list[str]()
-    end = _run(scene, stage.now, Disturbance(point.aim, point.action, lasting=point.lasting), outcome)
+    disturbance = Disturbance(point.aim, point.action, lasting=point.lasting)
+    end = _run(scene, scene.first(), disturbance, outcome)
     state = market.state()
     wrong += judge.sent_unrecorded(scene, state)
     sent = judge.entries(state)
     if end.code == 0:
         wrong += [f"exit code 0, but {one}" for one in judge.same(expected.again, judge.picture(scene, state))]
     now = {"again": stage.now, "late": stage.later, "next": stage.next_bar}[point.then]
-    if now != stage.now:
-        market.advance(now)
+    market.advance(now)
     if point.recovery is not None:
-        _run(scene, now, Disturbance(*point.recovery), outcome)
+        _run(scene, scene.tick(now), Disturbance(*point.recovery), outcome)
         state = market.state()
         wrong += judge.sent_unrecorded(scene, state)
     wrong += settle(scene, now, outcome)
     return judged(scene, expected, point.then, sent, wrong)
 
 
-def _run(scene: Scene, now: float, disturbance: Disturbance, outcome: Outcome) -> End:
-    end = traced(scene.tick(now), disturbance, LIMIT_S)
+def _run(scene: Scene, tick: Callable[[], int], disturbance: Disturbance, outcome: Outcome) -> End:
+    end = traced(tick, disturbance, LIMIT_S)
     outcome.kills += end.code < 0
     outcome.met += disturbance.reached
     return end

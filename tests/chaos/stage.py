@@ -13,8 +13,8 @@ import os
 import pickle
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,8 +22,10 @@ from typing import Any, Final
 
 import pytest
 
-from oracle_batch import cli
+from oracle_batch import arming, cli
 from oracle_batch.broker.ctrader import broker, rates, session
+from oracle_batch.clock import Clock
+from oracle_batch.closes import TRIGGER_DELAY_S
 from oracle_batch.sim import limits
 from oracle_batch.sim.exchange import Exchange
 from oracle_batch.sim.process import Plan, opened
@@ -39,6 +41,12 @@ REVERSED: Final = ("EURUSD", "GBPUSD", "AUDUSD", "NZDUSD", "USDCHF", "USDCAD", "
 ENTERED: Final = ("EURCHF", "EURAUD", "EURCAD")
 LEFT: Final = ("GBPCHF", "AUDNZD", "GBPAUD")
 ORDERS: Final = 2 * len(REVERSED) + len(ENTERED) + len(LEFT)
+LEAD_S: Final = 15.0
+"""How long before the close an armed tick is started."""
+STEPS_S: Final = (0.5, 0.6, TRIGGER_DELAY_S)
+"""How far past the close the market goes, step by step, each time that the armed tick is ready for it."""
+AWAITS: Final = "write pipe"
+"""The kind of call by which it says so."""
 LIMIT_S: Final = 60.0
 """No run may take longer."""
 RISK: Final = "[risk]\nmax_open_positions = 50\nmax_consecutive_losses_account = 1000\n"
@@ -50,6 +58,7 @@ def hasten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rates._Window, "free", lambda self, now: 1000)
     patch.setattr(limits, "REQUESTS_PER_SECOND", 10**6)
     patch.setattr(limits, "HISTORICAL_PER_SECOND", 10**6)
+    patch.setattr(arming, "SHORTLY_EVERY_S", 0.0)
     patch.setattr(broker, "ABSENCE_GRACE_S", 0.02)
     patch.setattr(session, "PAUSES_S", (0.01, 0.02, 0.04))
     patch.setattr(session, "Patience", partial(session.Patience, answer_s=5.0, order_s=3.0, settle_s=0.05))
@@ -60,11 +69,13 @@ class Market:
 
     def __init__(self, exchange: Exchange | bytes) -> None:
         self._end, there = multiprocessing.Pipe()
+        heard, self.told_by_tick = os.pipe()
         self.process = fork()
         if not self.process:
             self._end.close()
-            _serve(exchange, there)
+            _serve(exchange, there, heard)
         there.close()
+        os.close(heard)
         self.where: dict[str, Any] = self._receive()
 
     def ask(self, word: str, value: Any = None) -> Any:
@@ -83,6 +94,10 @@ class Market:
     def advance(self, to: float) -> None:
         self.ask("advance", to)
 
+    def follow(self, close: float) -> None:
+        """Play past a close as an armed tick is ready for it."""
+        self.ask("follow", close)
+
     def copy(self) -> bytes:
         """The exchange as it stands, for other markets."""
         found: bytes = self.ask("copy")
@@ -92,27 +107,34 @@ class Market:
         self._end.send(("end", None))
         os.waitpid(self.process, 0)
         self._end.close()
+        os.close(self.told_by_tick)
 
 
-def _serve(exchange: Exchange | bytes, told: Connection) -> None:
+def _serve(exchange: Exchange | bytes, told: Connection, tick: int) -> None:
     logging.getLogger().setLevel(logging.CRITICAL)
     try:
-        asyncio.run(_served(pickle.loads(exchange) if isinstance(exchange, bytes) else exchange, told))
+        asyncio.run(_served(pickle.loads(exchange) if isinstance(exchange, bytes) else exchange, told, tick))
     finally:
         os._exit(0)
 
 
-async def _served(exchange: Exchange, told: Connection) -> None:
-    until, orders = asyncio.Event(), asyncio.Queue[Any]()
+async def _served(exchange: Exchange, told: Connection, tick: int) -> None:
+    until, orders, close, steps = asyncio.Event(), asyncio.Queue[Any](), 0.0, iter(STEPS_S)
     loop = asyncio.get_running_loop()
     async with opened(exchange, Plan(), until.set) as (server, control, where):
         told.send(where)
         loop.add_reader(told.fileno(), lambda: orders.put_nowait(_heard(told)))
+        loop.add_reader(tick, lambda: orders.put_nowait(("tick", os.read(tick, 1))))
         while not until.is_set():
             word, value = await orders.get()
             if word == "end":
                 break
-            if word == "advance":
+            if word == "tick":
+                await control.advance(close + next(steps, TRIGGER_DELAY_S))
+            elif word == "follow":
+                close = value
+                told.send(None)
+            elif word == "advance":
                 await control.advance(value)
                 told.send(None)
             else:
@@ -121,6 +143,7 @@ async def _served(exchange: Exchange, told: Connection) -> None:
                         await asyncio.sleep(0.002)
                 told.send(state_of(server, exchange.account_ids) if word == "state" else pickle.dumps(exchange))
         loop.remove_reader(told.fileno())
+        loop.remove_reader(tick)
 
 
 def _heard(told: Connection) -> tuple[str, Any]:
@@ -133,14 +156,20 @@ def _heard(told: Connection) -> tuple[str, Any]:
 
 @dataclass(frozen=True)
 class Stage:
-    """A workspace after bars 0 and 1, and the market at the close of bar 2."""
+    """A workspace after bars 0 and 1, and the market at the close of bar 2; ``armed``: some seconds before it."""
 
     home: Path
-    exchange: Exchange
+    exchange: Exchange | bytes
     now: float
     later: float
     next_bar: float
     scratch: Path
+    before: bytes
+    armed: bool = False
+
+    def before_the_close(self) -> Stage:
+        """The same for a tick that is started before the close, and waits for it armed."""
+        return replace(self, exchange=self.before, armed=True)
 
     def play(self, exchange: Exchange | bytes | None = None, name: str = "point") -> Scene:
         """A copy of it all, to be disturbed."""
@@ -176,21 +205,45 @@ class Scene:
     def workspace(self) -> Workspace:
         return Workspace(self.home)
 
+    def first(self) -> Callable[[], int]:
+        """The tick that is disturbed: at the close, or armed before it."""
+        if not self.stage.armed:
+            return self.tick(self.stage.now)
+        self.market.follow(self.stage.now - TRIGGER_DELAY_S)
+        return partial(_armed_tick, self.home, self.market, self._told.fileno())
+
     def tick(self, now: float) -> Callable[[], int]:
         """The tick as a child process runs it."""
-        return partial(_tick, self.home, now, self.market.where, self._told.fileno())
+        return partial(_tick, self.home, self.market, self._told.fileno(), "--now", str(now))
 
     def close(self) -> None:
         self._told.close()
         self.market.close()
 
 
-def _tick(home: Path, now: float, where: dict[str, Any], log: int) -> int:
+def _tick(home: Path, market: Market, log: int, *options: str) -> int:
     for name in ("client_id", "client_secret", "access_token", "refresh_token"):
-        os.environ[f"ORACLE_CTRADER_{name.upper()}"] = where[name]
+        os.environ[f"ORACLE_CTRADER_{name.upper()}"] = market.where[name]
     os.dup2(log, 1)
     os.dup2(log, 2)
-    return cli.run(["--home", str(home), "tick", "--now", str(now), "--json"])
+    return cli.run(["--home", str(home), "tick", "--json", *options])
+
+
+def _armed_tick(home: Path, market: Market, log: int) -> int:
+    """A tick that tells its market how far it is, so that the close comes when it waits for it."""
+    reach = arming.reach
+
+    async def told(clock: Clock, instant: float, shortly: Callable[[], Awaitable[None]] | None = None) -> Any:
+        async def done() -> None:
+            if shortly is not None:
+                await shortly()
+            os.write(market.told_by_tick, b"r")
+
+        os.write(market.told_by_tick, b"r")
+        return await reach(clock, instant, done)
+
+    arming.reach = told
+    return _tick(home, market, log, "--clock", f"127.0.0.1:{market.where['control_port']}", "--arm", "20")
 
 
 def prepared(patch: pytest.MonkeyPatch, folder: Path) -> Stage:
@@ -203,13 +256,15 @@ def prepared(patch: pytest.MonkeyPatch, folder: Path) -> Stage:
     world.start(symbols, config=RISK)
     try:
         world.play(0, 1)
-        now = world.lab.close_of(BAR) + 1.0
+        now = world.lab.close_of(BAR) + TRIGGER_DELAY_S
+        world.simulator.advance(now - TRIGGER_DELAY_S - LEAD_S)
+        before = world.simulator.call(lambda: pickle.dumps(world.simulator.exchange))
         world.simulator.advance(now)
         world.cli("status")
     finally:
         world.close()
     next_bar = world.lab.close_of(BAR + 1) + 1.0
-    return Stage(world.workspace.home, world.simulator.exchange, now, now + 100.0, next_bar, folder)
+    return Stage(world.workspace.home, world.simulator.exchange, now, now + 100.0, next_bar, folder, before)
 
 
 def scratch() -> Path:

@@ -17,7 +17,7 @@ from tests.tick.test_sync_scenarios import EURUSD, NOOP, opened
 from tests.tick.test_tick_crash import KilledError, Killer
 
 GBPUSD = "GBPUSD_M15"
-WRITES = ["append", "save_book", "append", "append", "replace_atomically"]
+WRITES = ["append", "save_book", "append", "append", "replace_all"]
 """Intents; the account; answers; what is handed on; the books."""
 
 

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from oracle_batch import guarding
-from oracle_batch import tick as tick_module
+from oracle_batch import guarding, opening
 from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
 from oracle_batch.errors import OracleBatchError
@@ -117,7 +116,7 @@ class Life(RuleBasedStateMachine):
         self.weather = Weather()
         self.bar, self.now = -1, float(T0)
         self.died = False
-        for owner, waits in ((tick_module, True), (visits, True), (guarding, False)):
+        for owner, waits in ((opening, True), (visits, True), (guarding, False)):
             self.patch.setattr(owner, "make_broker", self._maker(waits=waits))
 
     def _maker(self, *, waits: bool) -> Callable[..., Any]:

@@ -1,21 +1,34 @@
-"""Bugs that lives have to catch: each patches the program in one place, as a wrong program would be written there."""
+"""Bugs that lives have to catch: each patches the program in one place, as a wrong program would be written there.
+
+The missing fsync of an intent shows only where the power is cut: `tests/chaos/planted.py` has it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 import pytest
 from msgspec.structs import replace
 
-from oracle_batch import desk as desk_module
 from oracle_batch import planning
-from oracle_batch.desk import Desk
+from oracle_batch.desk import Desk, answers, recovery
+from oracle_batch.errors import StateError
 from oracle_batch.hands import ledger, proof
 from oracle_batch.hands.outcome import legs_of
 from oracle_batch.recover import plan_event
 from oracle_batch.store import journal as journal_module
 from oracle_batch.store.records import AckRecord
+from tests.stateful.truth import BrokenError, LostError, TwiceError
+
+
+class Bug(NamedTuple):
+    """How it is planted, the life that meets it, what that life then breaks with, and the signals it is lived on."""
+
+    plant: Callable[[pytest.MonkeyPatch], None]
+    life: str
+    breaks: type[Exception]
+    seed: int = 11
 
 
 def resend_on_timeout(patch: pytest.MonkeyPatch) -> None:
@@ -37,17 +50,18 @@ def state_before_ack(patch: pytest.MonkeyPatch) -> None:
 
 def ack_not_journalled(patch: pytest.MonkeyPatch) -> None:
     """The books have the answer, the journal has not."""
-    real = desk_module.ack_records
+    real = answers.ack_records
 
     def silent(*arguments: Any) -> list[Any]:
         return [one for one in real(*arguments) if not isinstance(one, AckRecord)]
 
-    patch.setattr(desk_module, "ack_records", silent)
+    for room in (answers, recovery):
+        patch.setattr(room, "ack_records", silent)
 
 
 def grace_skipped(patch: pytest.MonkeyPatch) -> None:
     """The first look that shows nothing counts as proof."""
-    patch.setattr(desk_module, "doubtful", lambda *_: False)
+    patch.setattr(recovery, "doubtful", lambda *_: False)
 
 
 def decision_revised(patch: pytest.MonkeyPatch) -> None:
@@ -80,7 +94,7 @@ def part_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def torn_batch_counts(patch: pytest.MonkeyPatch) -> None:
     """Of a batch that was cut short, an answer counts though its fills and its end were cut off."""
-    patch.setattr(desk_module, "without_torn_answers", list)
+    patch.setattr(recovery, "without_torn_answers", list)
 
 
 def position_behind_taken_for_gone(patch: pytest.MonkeyPatch) -> None:
@@ -88,18 +102,17 @@ def position_behind_taken_for_gone(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(proof, "_seen_through", lambda *_: True)
 
 
-BUGS: Final[Mapping[str, Callable[[pytest.MonkeyPatch], None]]] = {
-    one.__name__: one
-    for one in (
-        resend_on_timeout,
-        state_before_ack,
-        ack_not_journalled,
-        grace_skipped,
-        decision_revised,
-        torn_line_accepted,
-        mark_too_early,
-        part_forgotten,
-        position_behind_taken_for_gone,
-        torn_batch_counts,
-    )
+BUGS: Final = {
+    "resend_on_timeout": Bug(resend_on_timeout, "nothing answers, orders listed as working", TwiceError),
+    "state_before_ack": Bug(state_before_ack, "runs die", BrokenError),
+    "ack_not_journalled": Bug(ack_not_journalled, "runs die", BrokenError),
+    "grace_skipped": Bug(grace_skipped, "nothing answers, orders unseen at first", LostError),
+    "decision_revised": Bug(decision_revised, "bars are revised", TwiceError, seed=3),
+    "torn_line_accepted": Bug(torn_line_accepted, "writes are torn", StateError),
+    "mark_too_early": Bug(mark_too_early, "nothing answers, orders listed as working", TwiceError),
+    "part_forgotten": Bug(part_forgotten, "parts are closed", LostError),
+    "position_behind_taken_for_gone": Bug(
+        position_behind_taken_for_gone, "nothing answers, orders unseen at first", LostError
+    ),
+    "torn_batch_counts": Bug(torn_batch_counts, "writes are torn", LostError),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from oracle_batch.store import lock
-with lock.hold(Path(sys.argv[1])):
+with lock.hold(Path(sys.argv[1]), role=sys.argv[3]):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
 """
@@ -34,8 +35,10 @@ def holders() -> Iterator[list[subprocess.Popen[str]]]:
         process.communicate()
 
 
-def holder(path: Path, seconds: float, holders: list[subprocess.Popen[str]]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", HOLDER, str(path), str(seconds)]
+def holder(
+    path: Path, seconds: float, holders: list[subprocess.Popen[str]], role: str = "run"
+) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", HOLDER, str(path), str(seconds), role]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     holders.append(process)
     assert process.stdout is not None
@@ -76,6 +79,29 @@ def test_an_operators_patience_ends(tmp_path: Path, holders: list[subprocess.Pop
     with pytest.raises(LockHeld), lock.hold(tmp_path / "lock", timeout_s=0.3):
         pass
     assert 0.3 <= time.monotonic() - started < 5.0
+
+
+@pytest.mark.parametrize(("seconds", "had"), [(0.5, True), (60, False)])
+def test_a_guard_is_waited_for_so_that_it_costs_no_bar_close(
+    seconds: float, had: bool, tmp_path: Path, holders: list[subprocess.Popen[str]]
+) -> None:
+    process = holder(tmp_path / "lock", seconds, holders, "guard")
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        if had:
+            stack.enter_context(lock.hold(tmp_path / "lock", guard_s=30.0))
+        else:
+            with pytest.raises(LockHeld, match=rf"process {process.pid} \(since 20"):
+                stack.enter_context(lock.hold(tmp_path / "lock", guard_s=0.5))
+    assert 0.3 < time.monotonic() - started < 20
+
+
+def test_another_tick_is_not_waited_for(tmp_path: Path, holders: list[subprocess.Popen[str]]) -> None:
+    holder(tmp_path / "lock", 60, holders)
+    started = time.monotonic()
+    with pytest.raises(LockHeld), lock.hold(tmp_path / "lock", guard_s=30.0):
+        pass
+    assert time.monotonic() - started < 5.0
 
 
 def test_the_lock_is_released_when_the_block_raises(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import socket
 import time
 from dataclasses import dataclass, field
 
@@ -10,6 +13,7 @@ import pytest
 
 from oracle_batch import arming
 from oracle_batch.clock import FrozenClock, SystemClock
+from oracle_batch.told_clock import ToldClock
 from oracle_batch.world import Job
 from tests.tick.lab import Lab, run
 
@@ -105,3 +109,28 @@ def test_shortly_before_the_trigger_there_is_time_for_a_draft() -> None:
     assert len(left) == 3
     assert left == sorted(left, reverse=True)
     assert left[-1] <= 0.03
+
+
+def test_a_told_instant_that_somebody_else_has_read_is_not_missed() -> None:
+    """What follows the market asks the same clock for the time, and may be the first to hear it."""
+
+    async def wait() -> arming.Reached:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            loop = asyncio.get_running_loop()
+            made = loop.run_in_executor(None, ToldClock, f"127.0.0.1:{listener.getsockname()[1]}")
+            there, _ = await loop.run_in_executor(None, listener.accept)
+            with there:
+                tell(there, CLOSE)
+                with contextlib.closing(await made) as clock:
+                    reaching = asyncio.ensure_future(arming.reach(clock, CLOSE + 1.0))
+                    await asyncio.sleep(0.05)
+                    tell(there, CLOSE + 1)
+                    time.sleep(0.05)  # no turn of the loop comes between the line and who reads it
+                    assert clock.now() == CLOSE + 1
+                    return await asyncio.wait_for(reaching, 10)
+
+    assert not run(wait()).given_up
+
+
+def tell(there: socket.socket, now: float) -> None:
+    there.sendall(json.dumps({"now": now}).encode() + b"\n")

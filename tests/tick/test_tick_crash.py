@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from oracle_batch import committing, desk
+from oracle_batch import committing
 from oracle_batch.broker import paper
+from oracle_batch.desk import books
 from oracle_batch.store.journal import Journal
 from tests.tick.lab import Lab, came_to
 from tests.tick.test_sync_scenarios import EURUSD
@@ -41,7 +42,7 @@ class Killer:
             (Journal, "append"),
             (paper, "save_book"),
             (committing, "replace_all"),
-            (desk, "replace_atomically"),
+            (books, "replace_all"),
         ]
         for owner, name in places:
             monkeypatch.setattr(owner, name, self._wrap(name, getattr(owner, name)))
@@ -145,7 +146,7 @@ def test_the_scene_has_every_kind_of_leg_and_every_kind_of_write(
     assert expected[0]["books"][AUDUSD]["decisions_revised"] == 1
     assert expected[0]["books"][AUDUSD]["waiting"] == {"cause": "missed", "direction": -1}
     burst, stop = ["append", "save_book"], ["append", "save_book"]  # GBPUSD's first stop is 10 USD away, its trailing 8
-    writes = [*burst, *stop, "append", "replace_all", "replace_all", "replace_atomically"]
+    writes = [*burst, *stop, "append", "replace_all", "replace_all", "replace_all"]
     assert moments == [f"{when} {name}" for name in writes for when in ("before", "after")]
 
 
@@ -225,7 +226,7 @@ def test_an_emergency_close_that_was_interrupted_does_not_cost_the_next_bar(
 CHILD = """
 import os, sys
 from pathlib import Path
-from oracle_batch import committing, desk
+from oracle_batch import committing
 from oracle_batch.broker.paper import PaperBroker
 from oracle_batch.store.journal import Journal
 
@@ -243,7 +244,7 @@ def dying(owner, name, number):
     setattr(owner, name, acall if name == "execute" else call)
 
 where, number = sys.argv[1], int(sys.argv[2])
-owners = {"append": Journal, "execute": PaperBroker, "replace_all": committing, "replace_atomically": desk}
+owners = {"append": Journal, "execute": PaperBroker, "replace_all": committing}
 dying(owners[where], where, number)
 sys.argv = ["oracle-batch", *sys.argv[3:]]
 from oracle_batch.cli import main
@@ -260,7 +261,7 @@ main()
         ("append", 3),
         ("replace_all", 1),
         ("replace_all", 2),
-        ("replace_atomically", 1),
+        ("replace_all", 3),
     ],
 )
 def test_a_process_that_is_gone_leaves_no_lock_and_is_finished_by_the_command_line(
@@ -280,5 +281,5 @@ def test_a_process_that_is_gone_leaves_no_lock_and_is_finished_by_the_command_li
     assert again.returncode == 0, again.stderr
     assert result(mine) == expected[0]
     models = json.loads(again.stdout)["models"]
-    if where != "replace_atomically":
+    if (where, number) != ("replace_all", 3):
         assert {name: one["ack"] for name, one in models.items()} == dict.fromkeys(MODELS, "OK")

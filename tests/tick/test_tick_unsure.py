@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from oracle_batch import desk as desk_module
 from oracle_batch import guarding
 from oracle_batch.broker.base import Ack, Broker, Deal, Gate, OpenIntent, PlacedOrder, Position, Request
+from oracle_batch.desk import Desk
 from tests.tick.fakes import Wrapped, install, uninstall
 from tests.tick.lab import Lab, came_to, outcome
 
@@ -81,7 +81,7 @@ def killed(lab: Lab, bar: int, step: str, monkeypatch: pytest.MonkeyPatch) -> No
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(desk_module.Desk, step, die)
+        patch.setattr(Desk, step, die)
         with pytest.raises(KeyboardInterrupt):
             lab.tick(bar)
 

@@ -122,7 +122,7 @@ class Execution:
         intent, account_id = leg.intent, self._account_id
         leg.quote = None if symbol_id is None else self._prices.newest(symbol_id)
         known = self._packed.get(intent.intent_id)
-        if known is not None and known[0] == intent:
+        if known is not None and (known[0] is intent or known[0] == intent):
             return known[1]
         if isinstance(intent, CloseIntent):
             return translate.close_request(intent, account_id)

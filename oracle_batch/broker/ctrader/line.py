@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import ClientFactory, connectionDone
 from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
 from twisted.protocols.basic import Int32StringReceiver
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -104,6 +104,12 @@ class _Factory(ClientFactory):
         self._line._lost(reason)
 
 
+class _Tls(TLSMemoryBIOFactory):
+    """Encrypts each write at once: there is nothing to gather in a line's writes."""
+
+    protocol = TLSMemoryBIOProtocol
+
+
 class Line:
     """A connection that is verified or not there. Made by ``open_line``.
 
@@ -124,7 +130,7 @@ class Line:
         self._why = ""
 
     def write(self, payloads: list[bytes]) -> None:
-        """Put messages on the wire in one write.
+        """Put messages on the wire in one write; what the system takes has left when this returns.
 
         Raises:
             LineError: the line is lost; none of them has left.
@@ -132,6 +138,7 @@ class Line:
         if not self.alive:
             raise LineError(f"the connection is lost: {self._why}", fix="run again")
         self._transport.write(b"".join(map(frame, payloads)))
+        self._transport.transport.doWrite()  # not only in the loop's next turn; an error is found there once more
 
     def drop(self, why: str) -> None:
         """Cut the connection now; what it carried last may or may not have arrived."""
@@ -224,7 +231,7 @@ async def open_line(
         line._ready.cancel()
         raise LineError(f"{host}: no address: {error}", fix="check [broker.ctrader] host") from error
     plain: Any = _Factory(line)
-    factory = TLSMemoryBIOFactory(optionsForClientTLS(host, trust), True, plain, reactor)
+    factory = _Tls(optionsForClientTLS(host, trust), True, plain, reactor)
     connector = reactor.connectTCP(address, port, factory, timeout=pace.connect_s)
     try:
         await asyncio.wait_for(asyncio.shield(line._ready), max(until - loop.time(), 0.0))

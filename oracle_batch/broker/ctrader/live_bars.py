@@ -79,6 +79,7 @@ class LiveBars:
         self._account_id = account_id
         self._catalogue = catalogue
         self._courses: dict[int, dict[int, _Course]] = {}
+        self._final: tuple[int, dict[Series, Bar]] | None = None
         self._stop = session.listen(self._heard)
 
     async def follow(self, series: Sequence[Series]) -> None:
@@ -90,13 +91,16 @@ class LiveBars:
         await asyncio.gather(*(self._follow(one) for one in series))
 
     def final(self, close: int) -> dict[Series, Bar]:
-        """The bars that ended at ``close``, where they are known for certain."""
-        found = {}
+        """The bars that ended at ``close``, where they are known for certain; the same object until more is heard."""
+        if self._final is not None and self._final[0] == close:
+            return self._final[1]
+        found: dict[Series, Bar] = {}
         for courses in self._courses.values():
             for course in courses.values():
                 bar = course.ended_at(close)
                 if bar is not None:
                     found[course.series] = bar
+        self._final = close, found
         return found
 
     def close(self) -> None:
@@ -112,7 +116,7 @@ class LiveBars:
         request = api.ProtoOASubscribeLiveTrendbarReq(
             ctidTraderAccountId=self._account_id, period=period, symbolId=symbol_id
         )
-        course = _Course(series, TIMEFRAME_SECONDS[timeframe], digits)
+        course, self._final = _Course(series, TIMEFRAME_SECONDS[timeframe], digits), None
         self._courses.setdefault(symbol_id, {})[period] = course
         try:
             await self._session.request(request)
@@ -123,6 +127,7 @@ class LiveBars:
     def _heard(self, envelope: Envelope) -> None:
         if envelope is LOST:
             self._courses.clear()
+            self._final = None
             return
         message = envelope.message
         if not isinstance(message, api.ProtoOASpotEvent) or message.ctidTraderAccountId != self._account_id:
@@ -130,7 +135,7 @@ class LiveBars:
         courses = self._courses.get(message.symbolId)
         if not courses:
             return
-        told = set()
+        self._final, told = None, set()
         for update in message.trendbar:
             course = courses.get(update.period)
             if course is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from oracle_batch.broker.paper import PaperBroker
@@ -11,6 +12,7 @@ from oracle_batch.clock import FrozenClock
 from oracle_batch.config import AccountSettings, SymbolSettings, TickSettings
 from oracle_batch.desk import Desk
 from oracle_batch.errors import OracleBatchError
+from oracle_batch.market import spec_file
 from oracle_batch.market.book import Book, new_book
 from oracle_batch.market.engine import Engine
 from oracle_batch.market.specs import Contracts
@@ -22,6 +24,20 @@ from oracle_batch.store.workspace import Workspace
 from oracle_batch.training.backtest.history import History, HistoryTape
 
 FILE = "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How an account trades: its settings and rules, execution settings by model id, contracts by symbol.
+
+    ``home`` is where the files lie that ``[risk]`` names.
+    """
+
+    account: AccountSettings
+    rules: TickSettings
+    symbols: Mapping[str, SymbolSettings]
+    specs: Mapping[str, spec_file.SymbolSettings]
+    home: Path
 
 
 class MemoryJournal(Journal):
@@ -54,6 +70,7 @@ class MemoryBroker(PaperBroker):
         self,
         account: AccountSettings,
         history: History,
+        tape: HistoryTape,
         contracts: Contracts,
         clock: FrozenClock,
         models: Mapping[str, Model],
@@ -62,7 +79,7 @@ class MemoryBroker(PaperBroker):
         self._contracts = contracts
         paper = account.paper
         book = new_book(account.account, paper.currency, paper.balance, paper.leverage, clock=clock.now())
-        self._engine: Engine = Engine(book, HistoryTape(history), contracts)
+        self._engine: Engine = Engine(book, tape, contracts)
 
     async def connect(self) -> None:
         self._now()

@@ -21,7 +21,7 @@ from oracle_batch.replay import read_bars
 from oracle_batch.store import verdicts
 from oracle_batch.store.verdicts import Verdict
 from oracle_batch.store.workspace import Workspace
-from oracle_batch.training.backtest.hands import Setup
+from oracle_batch.training.backtest.account import Setup
 from oracle_batch.training.backtest.portfolio import PortfolioTask
 from oracle_batch.training.backtest.run import Report, Task
 from oracle_batch.training.backtest.spreads import read_profile

@@ -16,7 +16,8 @@ from oracle_batch.bundle.model import Model
 from oracle_batch.config.risk_files import limit_rules
 from oracle_batch.errors import UsageError
 from oracle_batch.hands.limit_rules import LimitRules
-from oracle_batch.training.backtest.hands import Setup, Trading
+from oracle_batch.training.backtest.account import Setup
+from oracle_batch.training.backtest.chronicle import Trading
 from oracle_batch.training.backtest.ledger import account_trades
 from oracle_batch.training.backtest.lives import Life, live, see
 from oracle_batch.training.backtest.metrics import Metrics, day_of, measure

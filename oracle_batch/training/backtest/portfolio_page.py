@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oracle_batch.training.backtest.hands import Trading
+from oracle_batch.training.backtest.chronicle import Trading
 from oracle_batch.training.backtest.page import ROWS
 from oracle_batch.training.backtest.portfolio import Portfolio
 from oracle_batch.training.pages import BLUE, GREEN, RED, Page, axes, dates, number, percent

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from oracle_batch.bars import Bars
 from oracle_batch.bundle.model import Model
 from oracle_batch.training.backtest import spreads
-from oracle_batch.training.backtest.hands import Hands, Setup, Trading
+from oracle_batch.training.backtest.account import Setup
+from oracle_batch.training.backtest.chronicle import Trading
+from oracle_batch.training.backtest.hands import Hands
 from oracle_batch.training.backtest.history import History
 from oracle_batch.training.backtest.ledger import Trades, account_trades, twin_trades
 from oracle_batch.training.backtest.lives import Life, live, see

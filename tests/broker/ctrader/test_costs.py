@@ -29,8 +29,9 @@ class Assets:
 
 
 def commission(contract: Any, rate: float | None = RATES[JPY, EUR]) -> float | None:
-    conditions = Conditions(None, 1, Assets(), Rates(), EUR)  # type: ignore[arg-type]
-    return asyncio.run(conditions._commission(contract, QUOTE, BASE, rate))
+    rates = Rates()
+    conditions = Conditions(None, 1, Assets(), rates, EUR)  # type: ignore[arg-type]
+    return asyncio.run(conditions._commission(contract, QUOTE, BASE, rate, rates.rate))
 
 
 def symbol(kind: str, **fields: Any) -> Any:

@@ -13,7 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from oracle_batch.store.records import Event
+import pytest
+
+from oracle_batch import arming, live
+from oracle_batch.store.records import Close, Event
 from tests.sim.acceptance.world import PATIENCE_S, Result, World
 
 NAME = "EURUSD_M15"
@@ -24,10 +27,10 @@ class ArmedTick:
     """A tick that was started some seconds before a close, in a thread; ``close()`` brings its trigger."""
 
     def __init__(self, world: World, bar: int, *, lead_s: float = LEAD_S) -> None:
-        self._world, self._close = world, world.lab.close_of(bar)
+        self._world, self.instant = world, world.lab.close_of(bar)
         self._armed = threading.Event()
         self._results: list[Result] = []
-        world.simulator.advance(self._close - lead_s)
+        world.simulator.advance(self.instant - lead_s)
         logging.getLogger("oracle_batch.live").addFilter(self._look)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -47,8 +50,8 @@ class ArmedTick:
 
     def close(self) -> Result:
         """Play to the trigger and see the tick through."""
-        self._world.simulator.advance(self._close + 0.5)
-        self._world.simulator.advance(self._close + 1)
+        self._world.simulator.advance(self.instant + 0.5)
+        self._world.simulator.advance(self.instant + 1)
         self._thread.join(PATIENCE_S)
         (result,) = self._results
         return result
@@ -253,6 +256,40 @@ def test_a_position_that_ends_while_armed_is_seen_before_the_trigger(world: Worl
     assert world.came_to(result)[0] == "WAIT_SYNC"
     assert events(world, "account_changed")
     world.agree()
+
+
+def test_an_end_while_armed_is_on_record_also_where_the_draft_is_carried_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The draft is made after the end was seen, and carried out as it is: it has the end to tell."""
+    started(world, "W L1 L1 S1 W")
+    assert world.came_to(ArmedTick(world, 1).close()) == ("OPEN", "OK", None)
+    drafts = count_drafts(monkeypatch)
+    tick = ArmedTick(world, 3)
+    asked = count_of(world, "ExpectedMarginReq")
+    close_by_hand(world, world.simulator.exchange.account_ids[0], world.position_id)
+    until_received(world, "ExpectedMarginReq", asked + 1)
+    for tenth in range(5, 10):  # the bars may come after the clock's first word
+        world.simulator.advance(tick.instant + tenth / 10)
+        time.sleep(arming.SHORTLY_EVERY_S + 0.1)
+    result = tick.close()
+    assert (result.code, world.came_to(result)) == (0, ("OPEN", "OK", None))
+    assert drafts[-1] is not None
+    assert drafts[-1].desks[0].acks, "the draft was not carried out"
+    world.agree()
+    assert len([one for one in world.journal() if isinstance(one, Close)]) == 1
+
+
+def count_drafts(monkeypatch: pytest.MonkeyPatch) -> list[live.Draft | None]:
+    made: list[live.Draft | None] = []
+    real = live._draft
+
+    async def draft(ready: live.Ready) -> None:
+        await real(ready)
+        made.append(ready.draft)
+
+    monkeypatch.setattr(live, "_draft", draft)
+    return made
 
 
 def close_by_hand(world: World, account: int, position: int) -> None:

@@ -1,0 +1,183 @@
+"""Deals of one model alone, as the market engine makes them: its arithmetic, on values that nothing else can touch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from oracle_batch.broker.base import Quote
+from oracle_batch.bundle.model import Model
+from oracle_batch.config import SymbolSettings
+from oracle_batch.config.rules import EntryRules
+from oracle_batch.hands import rules_market, rules_time, rules_trades
+from oracle_batch.hands.plan import intent_id
+from oracle_batch.hands.protection import Sized
+from oracle_batch.hands.refusal import Refusal
+from oracle_batch.hands.spreads import SpreadWindow
+from oracle_batch.hands.trade_log import TradeLog
+from oracle_batch.market import fills
+from oracle_batch.market.book import BookedDeal, OpenPosition
+from oracle_batch.market.fills import OrderIds
+from oracle_batch.market.orders import Order, protection_prices, protection_refusal, range_refusal, volume_refusal
+from oracle_batch.market.specs import Contract
+from oracle_batch.market.tape import Tape
+from oracle_batch.training.backtest.account import MemoryBroker
+from oracle_batch.training.backtest.threat import SLACK
+from oracle_batch.types import label_of
+
+FREE_SHARE = 0.5
+"""An entry is certain of its margin where all that is used stays below this share of what is free for it."""
+NEAR_PRICE = 0.1
+"""How far, as a share, the price of a fill may lie from the quote before the entry is a whole tick's."""
+
+
+class NotPlainError(Exception):
+    """Something has come up that a whole tick or guard must look at."""
+
+
+class When(NamedTuple):
+    """A decision's bar (its open), its close, and the instant of the tick (Unix seconds)."""
+
+    bar_time: int
+    close: int
+    at: float
+
+
+class Dealer:
+    """Makes the deals of a model that is alone on a hedged account whose market never closes."""
+
+    def __init__(
+        self, model: Model, settings: SymbolSettings, rules: EntryRules, broker: MemoryBroker, tape: Tape
+    ) -> None:
+        self._name, self._symbol, self._label = model.model_id, model.broker_symbol, label_of(model.model_id)
+        self._settings, self._rules, self._tape = settings, rules, tape
+        self._pricing = broker.engine.pricing
+        self._leverage, self._digits = broker.book.leverage, broker.book.money_digits
+
+    def contract(self) -> Contract:
+        """The terms now."""
+        found = self._pricing.contract(self._symbol)
+        if found is None:
+            raise NotPlainError
+        return found
+
+    def quote(self, contract: Contract, at: float) -> Quote:
+        """Bid and ask at an instant."""
+        mark = self._tape.last(self._symbol, at)
+        if mark is None:
+            raise NotPlainError
+        return Quote(mark.bid, fills.exit_quote(contract, -1, mark.bid), mark.time)
+
+    def same(self, found: Sized | Refusal, position: OpenPosition) -> bool:
+        """Whether a position may be kept, since what is wished for would be as large."""
+        return isinstance(found, Refusal) or found.volume_cents == position.volume_cents
+
+    def refusal(self, log: TradeLog, contract: Contract, now: float) -> Refusal | None:
+        """What the rules that can be in force (``plain.is_plain``) say of an entry, in the order of ``hands.rules``."""
+        rules, limit = self._rules, self._settings.max_spread_pips
+        found = (
+            rules_trades.consecutive_losses(rules, log, self._name, now)
+            or rules_trades.stoploss_guard(rules, log, self._symbol, now)
+            or rules_trades.low_profit(rules, log, self._name, now)
+            or rules_time.trading_hours(rules, now)
+        )
+        if found is not None or not limit:
+            return found
+        return rules_market.spread(rules, limit, self.quote(contract, now), contract.spec.digits, SpreadWindow())
+
+    def closing(self, position: OpenPosition, when: When, order_id: int, deal_id: int) -> BookedDeal:
+        """The deal of a closing leg."""
+        mark = self._pricing.fill_mark(self._symbol, when.close)
+        if mark is None:
+            raise NotPlainError
+        price = fills.deal_price(position.contract, -position.direction, mark.bid)
+        ids = OrderIds(order_id, deal_id, intent_id(self._name, when.bar_time, 0), when.at)
+        rate = self._pricing.rate(position, when.close)
+        deal, _ = fills.closing(position, position.volume_cents, price, rate, "order", ids, self._digits)
+        return deal
+
+    def entry(
+        self,
+        contract: Contract,
+        found: Sized,
+        direction: int,
+        when: When,
+        balance: int,
+        used: int,
+        ids: tuple[int, int, int],
+    ) -> tuple[OpenPosition, BookedDeal]:
+        """A position and the deal that opens it, on an account that is flat by then; ``ids``: position, order, deal.
+
+        ``balance`` is what there is then, ``used`` the margin that is in use before.
+
+        Raises:
+            NotPlainError: the market, or the margin, might refuse it.
+        """
+        order = self._order(found, direction, when)
+        price, bid, protected = self._filled(order, contract, when.at)
+        rate = self._pricing.rates.profit_rate(contract, when.close)
+        volume, digits = found.volume_cents, self._digits
+        margin = self._pricing.margin(contract, volume, price, when.close, self._leverage, digits)
+        commission = fills.round_turn_minor(contract, volume, digits, half=True)
+        free = balance * (1 - self._rules.min_free_margin_pct / 100)
+        if used + margin + commission > FREE_SHARE * free:
+            raise NotPlainError
+        position = OpenPosition(
+            position_id=ids[0],
+            contract=contract,
+            direction=direction,
+            volume_cents=volume,
+            entry_price=price,
+            opened_at=when.at,
+            label=self._label,
+            comment="",
+            stop_loss=protected[0],
+            take_profit=protected[1],
+            margin=margin,
+            commission=commission,
+            mark=bid,
+            rate=rate.value,
+            stop_trigger=order.stop_trigger,
+        )
+        placed = OrderIds(ids[1], ids[2], order.client_order_id, when.at)
+        return position, fills.opening(position, volume, price, commission, rate, placed)
+
+    def _order(self, found: Sized, direction: int, when: When) -> Order:
+        return Order(
+            self._symbol,
+            direction,
+            found.volume_cents,
+            when.close,
+            client_order_id=intent_id(self._name, when.bar_time, 1),
+            label=self._label,
+            stop_relative=found.distances.stop_relative or 0,
+            target_relative=found.distances.target_relative or 0,
+            max_slippage_points=self._settings.max_slippage_points,
+            stop_trigger=self._settings.stop_trigger_method,
+        )
+
+    def _filled(
+        self, order: Order, contract: Contract, now: float
+    ) -> tuple[float, float, tuple[float | None, float | None]]:
+        """Price, bid and protection of a fill that the market is certain to make."""
+        mark = self._pricing.fill_mark(self._symbol, order.decided_at)
+        seen, quoted = self._tape.last(self._symbol, now), self._tape.last(self._symbol, order.decided_at)
+        if mark is None or seen is None or quoted is None or volume_refusal(order, contract) is not None:
+            raise NotPlainError
+        if abs(mark.bid - seen.bid) > NEAR_PRICE * seen.bid:
+            raise NotPlainError
+        price = fills.deal_price(contract, order.direction, mark.bid)
+        protected = protection_prices(order, contract, price)
+        if isinstance(protected, fills.Refusal) or range_refusal(order, contract, price, quoted.bid) is not None:
+            raise NotPlainError
+        if protection_refusal(contract, order.direction, mark.bid, *protected) is not None:
+            raise NotPlainError
+        return price, mark.bid, protected
+
+    def at_risk(self, position: OpenPosition, found: Sized) -> float:
+        """More than an entry can lose at its stop with all costs, in minor units."""
+        contract = position.contract
+        unit = 10.0**self._digits
+        one = position.volume_cents / 100 * position.rate * unit
+        lots = position.volume_cents / contract.spec.lot_size_cents
+        costs = 3 * (contract.spread + contract.slippage) * one + 2 * contract.commission_per_lot * lots * unit
+        return SLACK * ((found.distances.stop or 0.0) * one + costs) + unit
