@@ -28,6 +28,22 @@ def test_the_command_ends_at_once_where_there_is_nothing_to_wait_for(
     assert "by their schedules all markets are closed" in ran.err
 
 
+def test_a_wrong_setting_is_told_at_its_start(fresh: Cli) -> None:
+    Workspace(fresh.home).config_file.write_text("[tick]\narm_s = 301\n")
+    ran = fresh("run")
+    assert (ran.code, ran.out) == (78, "")
+    assert "tick.arm_s" in ran.err
+    assert not Workspace(fresh.home).heartbeat.exists()
+
+
+def test_a_state_folder_that_cannot_be_locked_is_told(fresh: Cli) -> None:
+    Workspace(fresh.home).ensure()
+    Workspace(fresh.home).resident.mkdir()
+    ran = fresh("run")
+    assert ran.code == 65
+    assert "resident.lock: cannot lock" in ran.err
+
+
 # the heartbeat
 
 
