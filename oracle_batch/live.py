@@ -75,8 +75,10 @@ class Vigil:
     notes: list[Event] = field(default_factory=list)
 
 
-async def get_ready(job: Job, close: int, before: World) -> Ready:
+async def get_ready(job: Job, close: int, before: World) -> Ready | None:
     """Do everything that can be done before the last bar; ``before`` is the run that has just settled the past.
+
+    None: no model has all but the bar that ends now; whatever there is to do then is done from the files.
 
     Raises:
         BrokerError: the broker cannot be reached or does not answer.
@@ -89,6 +91,9 @@ async def get_ready(job: Job, close: int, before: World) -> Ready:
     world.stored = {one.model.model_id: one for one in due}
     waiting = {name: (one.model.broker_symbol, one.model.timeframe) for name, one in world.stored.items()}
     fresh = [Fresh(one.model, one.window.bars, one.twin) for one in due if one.window is not None]
+    if not fresh:
+        _log.info("no model is ready for the close at %s", utc(close))
+        return None
     ready = Ready(close, world, Foresight(fresh), waiting)
     world.foresight = ready.foresight
     for desk in world.desks:

@@ -29,6 +29,7 @@ from oracle_batch.heartbeat import BEAT_S, Ended, Heartbeat
 from oracle_batch.store.workspace import Workspace
 from oracle_batch.timetable import Timetable, Watched
 from oracle_batch.told_clock import ToldClock
+from oracle_batch.types import coming
 from oracle_batch.waking import Fires, WhenTold
 
 _log = logging.getLogger(__name__)
@@ -247,6 +248,6 @@ class Resident:
         return datetime.fromtimestamp(self._clock.now(), UTC)
 
     def _announce(self, how: str) -> None:
-        first = datetime.fromtimestamp(self.timetable.next_tick(self._clock.now()), UTC)
-        names = self.timetable.names()
-        _log.info("%s a tick for each close of %s; the next one at %s", how, names, first.strftime("%H:%M:%SZ"))
+        now, names = self._clock.now(), self.timetable.names()
+        first = coming(self.timetable.next_tick(now), now)
+        _log.info("%s a tick for each close of %s; the next one at %s", how, names, first)

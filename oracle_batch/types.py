@@ -101,3 +101,13 @@ def utc(seconds: float) -> str:
     '2026-02-13 21:45Z'
     """
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
+def coming(instant: float, now: float) -> str:
+    """A time to come, for people: that of the day, and the day where it is half a day ahead or more.
+
+    >>> coming(1771019080.0, 1771019000.0), coming(1771019080.0, 1770900000.0)
+    ('21:44:40Z', 'Fri 21:44:40Z')
+    """
+    moment = datetime.fromtimestamp(instant, UTC)
+    return moment.strftime("%H:%M:%SZ" if instant - now < 43200 else "%a %H:%M:%SZ")

@@ -54,6 +54,7 @@ NUMBERS = (
     "plan_ms_20",
     "guard_cpu_s",
     "guard_peak_rss_mb",
+    "run_resident_mb",
     "journal_commit_ms",
     "state_commit_ms_20",
     "sim_burst_20_orders_ms",

@@ -113,7 +113,8 @@ def show(found: Status) -> None:
 def _title(name: str, account: AccountStatus, found: Status) -> Text:
     from rich.text import Text
 
-    from oracle_batch.status import age, clock_time
+    from oracle_batch.status import age
+    from oracle_batch.types import coming
 
     title = Text(f"account {name}", style="bold")
     if account.balance is not None:
@@ -122,7 +123,7 @@ def _title(name: str, account: AccountStatus, found: Status) -> Text:
         title.append(f"  last run {age(found.now - found.last_run)} ago", style="not bold dim")
     resident = found.resident
     if resident is not None and resident.next_tick is not None and not resident.is_stale(found.now):
-        title.append(f"  next tick {clock_time(resident.next_tick)}", style="not bold dim")
+        title.append(f"  next tick {coming(resident.next_tick, found.now)}", style="not bold dim")
     if found.paused:
         title.append("  PAUSED: no new entries", style="bold yellow")
     return title

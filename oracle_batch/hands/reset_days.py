@@ -35,6 +35,7 @@ def reset_of(rule: DayRule, day: datetime.date) -> int:
     return late
 
 
+@lru_cache(maxsize=64)
 def last_reset(rule: DayRule, instant: float) -> tuple[str, int]:
     """The day that ``instant`` belongs to (the local date of its reset, ISO) and when it started."""
     today = _shown(int(instant // 1), ZoneInfo(rule.zone)).date()
@@ -43,6 +44,7 @@ def last_reset(rule: DayRule, instant: float) -> tuple[str, int]:
     return day.isoformat(), start
 
 
+@lru_cache(maxsize=64)
 def next_reset(rule: DayRule, instant: float) -> int:
     """The first reset after ``instant``."""
     day = datetime.date.fromisoformat(last_reset(rule, instant)[0])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -12,6 +14,7 @@ from oracle_batch.broker.base import CloseReason
 
 MAX_TRADES: Final = 500
 """At most so many closed trades are kept; the oldest give way."""
+_TIME: Final = attrgetter("time")
 
 
 class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,10 +61,9 @@ class TradeLog(_Value, frozen=True):
 
 def recorded(log: TradeLog, trade: ClosedTrade, keep_s: float) -> TradeLog:
     """The log with one more closed trade; what is older than ``keep_s`` before the newest, or too many, is dropped."""
-    trades = tuple(sorted((*log.trades, trade), key=lambda one: one.time))
-    oldest = trades[-1].time - keep_s
-    kept = tuple(one for one in trades if one.time >= oldest)[-MAX_TRADES:]
-    dropped = trades[: len(trades) - len(kept)]
+    trades = tuple(sorted((*log.trades, trade), key=_TIME))
+    first = max(bisect_left(trades, trades[-1].time - keep_s, key=_TIME), len(trades) - MAX_TRADES)
+    kept, dropped = trades[first:], trades[:first]
     return replace(
         log,
         trades=kept,

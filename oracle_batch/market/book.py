@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from oracle_batch.broker.base import CashKind, CloseReason, StopTrigger
+from oracle_batch.hands.prices import exact as exact
 from oracle_batch.market.specs import Contract
 
 SCHEMA: Final = 3
@@ -197,11 +198,6 @@ def without_position(book: Book, position_id: int) -> Book:
     return msgspec.structs.replace(book, positions=tuple(p for p in book.positions if p.position_id != position_id))
 
 
-def exact(value: float) -> Decimal:
-    """The decimal number that a float is printed as: 0.1 is one tenth."""
-    return Decimal(repr(float(value)))
-
-
 def to_minor(amount: Decimal, money_digits: int) -> int:
     """Minor units, rounded half away from zero.
 
@@ -213,4 +209,4 @@ def to_minor(amount: Decimal, money_digits: int) -> int:
 
 def to_money(minor: int, money_digits: int) -> float:
     """Money as people write it: 1234 minor units of two digits are 12.34."""
-    return float(Decimal(minor).scaleb(-money_digits))
+    return float(minor / 10**money_digits)

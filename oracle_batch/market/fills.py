@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -88,8 +89,14 @@ def profit_minor(position: OpenPosition, exit_price: float, volume_cents: int, r
 
 def round_turn_minor(contract: Contract, volume_cents: int, money_digits: int, *, half: bool = False) -> int:
     """Commission of a volume for both sides, or for the opening side alone."""
-    lots = Decimal(volume_cents) / contract.spec.lot_size_cents
-    return to_minor(exact(contract.commission_per_lot) * lots / (2 if half else 1), money_digits)
+    parts = 2 if half else 1
+    return _commission(contract.commission_per_lot, volume_cents, contract.spec.lot_size_cents, parts, money_digits)
+
+
+@lru_cache(maxsize=256)
+def _commission(per_lot: float, volume_cents: int, lot_size_cents: int, parts: int, money_digits: int) -> int:
+    lots = Decimal(volume_cents) / lot_size_cents
+    return to_minor(exact(per_lot) * lots / parts, money_digits)
 
 
 def margin_minor(volume_cents: int, unit_rate: float, leverage: float, money_digits: int) -> int:

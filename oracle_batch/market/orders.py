@@ -79,15 +79,16 @@ def protection_refusal(
     contract: Contract, direction: int, bid: float, stop_loss: float | None, take_profit: float | None
 ) -> Refusal | None:
     """Why a position cannot have this protection while the market stands at a bid."""
+    if stop_loss is None and take_profit is None:
+        return None
     at = fills.exit_quote(contract, direction, bid)
-    seen = f"stop {stop_loss}, target {take_profit} at {at}"
-    if any(price is not None and price <= 0 for price in (stop_loss, take_profit)):
-        return Refusal("TRADING_BAD_STOPS", seen)
-    if not protection.fits(direction, at, stop_loss, take_profit):
-        return Refusal("TRADING_BAD_STOPS", seen)
+    below_zero = (stop_loss is not None and stop_loss <= 0) or (take_profit is not None and take_profit <= 0)
+    if below_zero or not protection.fits(direction, at, stop_loss, take_profit):
+        return Refusal("TRADING_BAD_STOPS", f"stop {stop_loss}, target {take_profit} at {at}")
     near_stop = stop_loss is not None and (exact(at) - exact(stop_loss)) * direction < exact(contract.min_stop)
     near_target = take_profit is not None and (exact(take_profit) - exact(at)) * direction < exact(contract.min_target)
     if near_stop or near_target:
         least = f"the least distances are {contract.min_stop} and {contract.min_target}"
+        seen = f"stop {stop_loss}, target {take_profit} at {at}"
         return Refusal("PROTECTION_IS_TOO_CLOSE_TO_MARKET", f"{seen}; {least}")
     return None

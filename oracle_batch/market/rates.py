@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from oracle_batch.errors import ConfigError, DataError
@@ -28,6 +27,9 @@ class Rate:
     source: str
 
 
+SAME = Rate(1.0, "same")
+
+
 class Rates:
     """Conversion by the pairs of a feed: direct, inverse, or over one other asset (USD first, then EUR).
 
@@ -38,6 +40,7 @@ class Rates:
         self._tape = tape
         self._currency = currency
         self._symbols = frozenset(tape.source.symbols())
+        self._middles: dict[str, tuple[str, ...]] = {}
 
     def profit_rate(self, contract: Contract, at: float) -> Rate:
         """Account currency per unit of the contract's quote asset.
@@ -69,11 +72,13 @@ class Rates:
 
     def _by_pairs(self, asset: str, at: float) -> Rate | None:
         if asset == self._currency:
-            return Rate(1.0, "same")
+            return SAME
         direct = self._leg(asset, self._currency, at)
         if direct is not None:
             return Rate(direct[0], f"pair:{direct[1]}")
-        for middle in self._crossings(asset):
+        if asset not in self._middles:
+            self._middles[asset] = self._crossings(asset)
+        for middle in self._middles[asset]:
             first, second = self._leg(asset, middle, at), self._leg(middle, self._currency, at)
             if first is not None and second is not None:
                 return Rate(float(exact(first[0]) * exact(second[0])), f"pair:{first[1]}*{second[1]}")
@@ -87,10 +92,10 @@ class Rates:
                     return (1.0 / mark.bid, f"1/{symbol}") if inverse else (mark.bid, symbol)
         return None
 
-    def _crossings(self, asset: str) -> Iterator[str]:
+    def _crossings(self, asset: str) -> tuple[str, ...]:
         others = {symbol.removeprefix(asset) for symbol in self._symbols if symbol.startswith(asset)}
         others |= {symbol.removesuffix(asset) for symbol in self._symbols if symbol.endswith(asset)}
-        return iter(
+        return tuple(
             sorted(others & set(CURRENCIES) - {self._currency}, key=lambda name: (name != "USD", name != "EUR", name))
         )
 

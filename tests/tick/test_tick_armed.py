@@ -75,3 +75,14 @@ def test_a_model_that_has_no_window_yet_warms_up_and_waits(lab: Lab) -> None:
     report = armed(lab, 1)
     assert came_to(report, NAME) == ("OPEN", "OK", None)
     assert came_to(report, "GBPUSD_M15")[0] == "OPEN"
+
+
+def test_a_close_that_no_model_is_ready_for_is_looked_at_from_the_files(lab: Lab) -> None:
+    lab.add("EURUSD", "H1", "W L1 W")
+    lab.tick(0)
+    (lab.workspace.models / "GBPUSD_M15.zip").write_bytes(b"no bundle, but a reason to wake up")
+    clock = Running(lab.close_of(0) + 900 - 0.5)
+    report = run(tick(Job(lab.workspace, lab.settings, clock, False, arm_s=20.0)))
+    assert clock.now() >= lab.close_of(0) + 901, "it has waited for the close all the same"
+    assert "EURUSD_H1" not in report.accounts["paper"].models
+    assert report.accounts["paper"].models["GBPUSD_M15"].error is not None

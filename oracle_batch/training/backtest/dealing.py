@@ -19,7 +19,7 @@ from oracle_batch.market.book import BookedDeal, OpenPosition
 from oracle_batch.market.fills import OrderIds
 from oracle_batch.market.orders import Order, protection_prices, protection_refusal, range_refusal, volume_refusal
 from oracle_batch.market.specs import Contract
-from oracle_batch.market.tape import Mark, Tape
+from oracle_batch.market.tape import Tape
 from oracle_batch.training.backtest.account import MemoryBroker
 from oracle_batch.training.backtest.threat import SLACK
 from oracle_batch.types import label_of
@@ -53,27 +53,36 @@ class Dealer:
         self._pricing = broker.engine.pricing
         self._leverage, self._digits = broker.book.leverage, broker.book.money_digits
 
-    def quoted(self, mark: Mark) -> tuple[Contract, Quote]:
-        """The contract now, and its quote at a price."""
-        contract = self._pricing.contract(self._symbol)
-        if contract is None:
+    def contract(self) -> Contract:
+        """The terms now."""
+        found = self._pricing.contract(self._symbol)
+        if found is None:
             raise NotPlainError
-        return contract, Quote(mark.bid, fills.exit_quote(contract, -1, mark.bid), mark.time)
+        return found
+
+    def quote(self, contract: Contract, at: float) -> Quote:
+        """Bid and ask at an instant."""
+        mark = self._tape.last(self._symbol, at)
+        if mark is None:
+            raise NotPlainError
+        return Quote(mark.bid, fills.exit_quote(contract, -1, mark.bid), mark.time)
 
     def same(self, found: Sized | Refusal, position: OpenPosition) -> bool:
         """Whether a position may be kept, since what is wished for would be as large."""
         return isinstance(found, Refusal) or found.volume_cents == position.volume_cents
 
-    def refusal(self, log: TradeLog, quote: Quote, contract: Contract, now: float) -> Refusal | None:
+    def refusal(self, log: TradeLog, contract: Contract, now: float) -> Refusal | None:
         """What the rules that can be in force (``plain.is_plain``) say of an entry, in the order of ``hands.rules``."""
         rules, limit = self._rules, self._settings.max_spread_pips
-        return (
+        found = (
             rules_trades.consecutive_losses(rules, log, self._name, now)
             or rules_trades.stoploss_guard(rules, log, self._symbol, now)
             or rules_trades.low_profit(rules, log, self._name, now)
             or rules_time.trading_hours(rules, now)
-            or rules_market.spread(rules, limit, quote, contract.spec.digits, SpreadWindow())
         )
+        if found is not None or not limit:
+            return found
+        return rules_market.spread(rules, limit, self.quote(contract, now), contract.spec.digits, SpreadWindow())
 
     def closing(self, position: OpenPosition, when: When, order_id: int, deal_id: int) -> BookedDeal:
         """The deal of a closing leg."""
@@ -92,7 +101,6 @@ class Dealer:
         found: Sized,
         direction: int,
         when: When,
-        quoted: Mark,
         balance: int,
         used: int,
         ids: tuple[int, int, int],
@@ -105,13 +113,13 @@ class Dealer:
             NotPlainError: the market, or the margin, might refuse it.
         """
         order = self._order(found, direction, when)
-        price, bid, protected = self._filled(order, contract)
+        price, bid, protected = self._filled(order, contract, when.at)
         rate = self._pricing.rates.profit_rate(contract, when.close)
         volume, digits = found.volume_cents, self._digits
         margin = self._pricing.margin(contract, volume, price, when.close, self._leverage, digits)
         commission = fills.round_turn_minor(contract, volume, digits, half=True)
         free = balance * (1 - self._rules.min_free_margin_pct / 100)
-        if used + margin + commission > FREE_SHARE * free or abs(bid - quoted.bid) > NEAR_PRICE * quoted.bid:
+        if used + margin + commission > FREE_SHARE * free:
             raise NotPlainError
         position = OpenPosition(
             position_id=ids[0],
@@ -147,11 +155,15 @@ class Dealer:
             stop_trigger=self._settings.stop_trigger_method,
         )
 
-    def _filled(self, order: Order, contract: Contract) -> tuple[float, float, tuple[float | None, float | None]]:
+    def _filled(
+        self, order: Order, contract: Contract, now: float
+    ) -> tuple[float, float, tuple[float | None, float | None]]:
         """Price, bid and protection of a fill that the market is certain to make."""
         mark = self._pricing.fill_mark(self._symbol, order.decided_at)
-        quoted = self._tape.last(self._symbol, order.decided_at)
-        if mark is None or quoted is None or volume_refusal(order, contract) is not None:
+        seen, quoted = self._tape.last(self._symbol, now), self._tape.last(self._symbol, order.decided_at)
+        if mark is None or seen is None or quoted is None or volume_refusal(order, contract) is not None:
+            raise NotPlainError
+        if abs(mark.bid - seen.bid) > NEAR_PRICE * seen.bid:
             raise NotPlainError
         price = fills.deal_price(contract, order.direction, mark.bid)
         protected = protection_prices(order, contract, price)

@@ -32,7 +32,7 @@ from oracle_batch.training.backtest.plain import is_plain, is_steady
 from oracle_batch.training.backtest.prices import prices_of
 from oracle_batch.training.backtest.solo import Solo
 from oracle_batch.training.backtest.spreads import Market, MarketContracts
-from oracle_batch.training.backtest.threat import SLACK, floor_of, needed, stake_of
+from oracle_batch.training.backtest.threat import SLACK, levels_of, needed, stake_of
 from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW
 
 NORMAL: Final = Market()
@@ -180,7 +180,7 @@ class Hands:
             worst, best = self._reach(position, start, end)
             low += stake.worst(worst)
             high += stake.best(best)
-        if low <= max(floor_of(anchors, self._rules), needed(stakes)):
+        if low <= max(levels_of(anchors, self._rules)[0], needed(stakes)):
             return True
         target_pct = self._setup.account.risk.profit_target_pct
         return bool(target_pct) and high >= anchors.initial_balance * (1 + target_pct / 100) / SLACK

@@ -36,11 +36,13 @@ class Prices:
             self.time[row].item(), self.bar_time[row].item(), self.place[row].item(), self.symbol, self.bid[row].item()
         )
 
-    def spans(self, known: NDArray[np.intp]) -> tuple[Float64, Float64]:
-        """Lowest and highest bid between one count of known prices and the next: its last one and all that follow.
+    def span(self, begin: int, end: int) -> tuple[float, float]:
+        """Lowest and highest bid from one count of known prices to another: its last one and all that follow."""
+        bids = self.bid[max(begin - 1, 0) : end]
+        return (float(bids.min()), float(bids.max())) if len(bids) else (np.inf, -np.inf)
 
-        One pair fewer than counts; without a price at the beginning, infinite where there is none at all.
-        """
+    def spans(self, known: NDArray[np.intp]) -> tuple[Float64, Float64]:
+        """``span`` from each count to the next: one pair fewer than counts."""
         low, high = np.full(len(known) - 1, np.inf), np.full(len(known) - 1, -np.inf)
         if not len(self.bid) or len(known) < 2:
             return low, high

@@ -41,17 +41,16 @@ class Sizes:
         self._once = steady and not shares
         self._known: dict[tuple[int, int], Sized | Refusal | None] = {}
 
-    def of(
-        self, contract: Contract, action: int, row: int, quote: Quote, at: float, balance: float, equity: float
-    ) -> Sized | Refusal:
-        """The answer for the bar of a row, at its quote."""
+    def known(self, contract: Contract, action: int, at: float) -> Sized | Refusal | None:
+        """The answer where it is always the same."""
+        if not self._once:
+            return None
         key = (id(contract), action)  # a market keeps the few contracts that it has for good
-        if self._once and key not in self._known:
+        if key not in self._known:
             self._known[key] = self._for_all(contract, action, at)
-        known = self._known.get(key)
-        return known if known is not None else self._asked(action, row, quote, at, balance, equity)
+        return self._known[key]
 
-    def _asked(self, action: int, row: int, quote: Quote, at: float, balance: float, equity: float) -> Sized | Refusal:
+    def asked(self, action: int, row: int, quote: Quote, at: float, balance: float, equity: float) -> Sized | Refusal:
         settings, reach = self._settings, None
         if settings.sl_atr or settings.tp_atr:
             reach = atr(self._bars[row : row + WINDOW], settings.atr_period)
@@ -61,7 +60,7 @@ class Sizes:
     def _for_all(self, contract: Contract, action: int, at: float) -> Sized | Refusal | None:
         """The answer at any price, None where there are several."""
         lowest, highest = (
-            self._asked(action, 0, Quote(bid, fills.exit_quote(contract, -1, bid), at), at, _BALANCE, _BALANCE)
+            self.asked(action, 0, Quote(bid, fills.exit_quote(contract, -1, bid), at), at, _BALANCE, _BALANCE)
             for bid in self._span
         )
         if isinstance(lowest, Refusal) and isinstance(highest, Refusal):

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from msgspec.structs import replace
 
-from oracle_batch.broker.paper_views import position_view
+from oracle_batch.broker.paper_views import deal_view, position_view
 from oracle_batch.config import SymbolSettings
 from oracle_batch.hands import ledger
-from oracle_batch.hands.account_risk import AccountRisk
+from oracle_batch.hands.account_risk import AccountRisk, with_end
 from oracle_batch.hands.books import HeldPosition, ModelBooks, Waiting
 from oracle_batch.hands.prices import RELATIVE_SCALE
 from oracle_batch.hands.protection import Distances, Sized
 from oracle_batch.hands.texts import order_comment
 from oracle_batch.hands.watch import Watch, begin, upkeep
 from oracle_batch.market.book import Book, BookedDeal, OpenPosition, to_money, with_deal
+from oracle_batch.market.engine import Engine
 from oracle_batch.market.pricing import Pricing
 from oracle_batch.store.executor import Executor
 from oracle_batch.training.backtest.lives import Life
@@ -57,6 +58,53 @@ class State:
     commission: float = 0.0
     entered: Entered | None = None
     fresh: list[BookedDeal] = field(default_factory=list)
+
+    def end(self, deal: BookedDeal, model: str, keep_s: float, money_digits: int) -> None:
+        """Take in the deal that has closed the position."""
+        ended = ledger.ended(deal.position_id, (deal_view(deal, money_digits),), deal.reason, self.commission)
+        self.risk = with_end(self.risk, model, deal.symbol, ended, deal.time, keep_s)
+        self.balance += deal.profit + deal.swap - deal.commission
+        self.next_order, self.next_deal = deal.order_id + 1, deal.deal_id + 1
+        self.position = self.stake = self.entered = None
+        self.intensity, self.commission = 0, 0.0
+        self.fresh.append(deal)
+
+    def enter(
+        self, position: OpenPosition, deal: BookedDeal, entered: Entered, intensity: int, money_digits: int
+    ) -> None:
+        """Take in a position and the deal that has opened it."""
+        self.position, self.stake = position, stake_of(position, money_digits)
+        self.entered, self.intensity = entered, intensity
+        self.commission = to_money(deal.commission, money_digits)
+        self.balance -= deal.commission
+        self.next_position = position.position_id + 1
+        self.next_order, self.next_deal = deal.order_id + 1, deal.deal_id + 1
+        self.fresh.append(deal)
+
+
+def played(state: State, engine: Engine, until: float) -> BookedDeal | None:
+    """The market engine's own way over a night that makes swap; the deal that ended the position, if one did."""
+    assert state.position is not None
+    before = engine.book
+    engine.book = replace(
+        before,
+        clock=state.clock,
+        balance=state.balance,
+        next_order_id=state.next_order,
+        next_deal_id=state.next_deal,
+        next_position_id=state.next_position,
+        positions=(state.position,),
+        deals=(),
+    )
+    try:
+        fresh, after = engine.advance(until), engine.book
+    finally:
+        engine.book = before
+    if fresh:
+        return fresh[0]
+    state.position = after.positions[0]
+    state.stake = stake_of(state.position, before.money_digits)
+    return None
 
 
 def taken_over(memory: Executor, book: Book, life: Life, known: int) -> State | None:

@@ -56,9 +56,11 @@ def stake_of(position: OpenPosition, money_digits: int) -> Stake:
     return Stake(position.entry_price, per_price, at_stop, costs * SLACK, position.swap, position.margin)
 
 
-def floor_of(anchors: Anchors, rules: LimitRules) -> float:
-    """The equity at which a limit closes positions; minus infinity without limits."""
-    return max((max(line.flatten_at, line.floor) for line in limit_lines(anchors, rules)), default=float("-inf"))
+def levels_of(anchors: Anchors, rules: LimitRules) -> tuple[float, float]:
+    """The equity at which a limit closes positions, and at which it stops entries; minus infinity without limits."""
+    lines, none = limit_lines(anchors, rules), float("-inf")
+    floor = max((max(line.flatten_at, line.floor) for line in lines), default=none)
+    return floor, max((line.entries_stop_at for line in lines), default=none)
 
 
 def needed(stakes: Iterable[Stake]) -> float:
