@@ -19,7 +19,7 @@ import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from dataclasses import replace as with_
 from pathlib import Path
@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.cold import NOT_AN_OPERATORS
-from bench.fleet import ROOT, SOURCES, STEP, shipped_bars
+from bench.fleet import ROOT, SOURCES, STEP, bundle_of, shipped_bars
 from oracle_batch.bars import FIELDS
 
 SYMBOLS = (
@@ -42,6 +42,8 @@ MONDAY = 1_768_176_000
 """2026-01-12 00:00 UTC: the open of the first bar that is traded."""
 HISTORY = 1010
 MILLI, NANO = 1e3, 1e-9
+LANES = 3
+"""Workspaces whose closes are taken in turn."""
 REST_S = 1.1
 """So long the limiters of both sides take to forget what came before."""
 Habit = Literal["in and out", "turn"]
@@ -65,9 +67,9 @@ max_consecutive_losses_account = 0
 
 
 def craft(symbol: str, habit: Habit, folder: Path) -> None:
-    """A bundle of the shipped shape whose action hangs on the twin's direction alone."""
+    """A bundle of a source's shape whose action hangs on the twin's direction alone."""
     source = SOURCES[0]
-    with zipfile.ZipFile(ROOT / "models" / f"{source}.zip") as archive:
+    with zipfile.ZipFile(bundle_of(source)) as archive:
         metadata = json.loads(archive.comment)
         hmm = pickle.loads(archive.read(f"{source}_hmm.pkl"))
         ppo = archive.read(f"{source}_ppo.zip")
@@ -219,37 +221,66 @@ class Close:
     cpu_s: float
 
 
-def armed(where: Arena, bar: int, legs: int | None) -> Close:
-    """One armed tick, for a close that sends ``legs`` orders; None: the first one, that brings the twins in."""
-    close, trace = close_of(bar), where.home / "trace.json"
-    where.control.advance(close - 15)
-    child = subprocess.Popen(
-        where.command("tick", "--arm", 20, "--json", "--trace", trace),
-        cwd=ROOT, env=where.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert child.stderr is not None
-    told = []
-    for line in child.stderr:
-        told.append(line)
-        if " armed for " in line:
-            break
-    time.sleep(REST_S)
-    where.control.advance(close + 0.5)
-    time.sleep(0.05)
-    triggered = time.monotonic_ns()
-    where.control.advance(close + 1)
-    report, cpu = _finished(child, told)
-    orders = where.control.orders(triggered)
-    if legs is None:
-        return Close(0.0, [], report, cpu)
-    if len(orders) != legs:
-        raise SystemExit(f"{len(orders)} orders, not {legs}:\n{''.join(told)}\n{json.dumps(report)[:3000]}")
-    second: list[float] = []
-    if legs > len(SYMBOLS):
-        second = _second_legs(json.loads(trace.read_text()), orders)
-        orders = [one for one in orders if one["type"] == "ClosePositionReq"]
-    last = max(one["monotonic_ns"] for one in orders)
-    return Close((last - triggered) * NANO * MILLI, second, report, cpu)
+class ArmedTick:
+    """A tick that waits, armed, for a bar's close. ``fire`` brings the trigger, ``finish`` sees the tick through."""
+
+    def __init__(self, where: Arena, bar: int, *options: object) -> None:
+        self._where, self._close = where, close_of(bar)
+        self._triggered = 0
+        self.orders: list[dict[str, Any]] = []
+        where.control.advance(self._close - 15)
+        self._child = subprocess.Popen(
+            where.command("tick", "--arm", 20, "--json", *options),
+            cwd=ROOT, env=where.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._child.stderr is not None
+        self._told = []
+        for line in self._child.stderr:
+            self._told.append(line)
+            if " armed for " in line:
+                break
+        time.sleep(REST_S)
+
+    def fire(self) -> None:
+        self._where.control.advance(self._close + 0.5)
+        time.sleep(0.05)
+        self._triggered = time.monotonic_ns()
+        self._where.control.advance(self._close + 1)
+
+    def finish(self, legs: int | None) -> Close:
+        """``legs`` is how many orders the close has to send; None: any number, it brings the twins in."""
+        report, cpu = _finished(self._child, self._told)
+        self.orders = self._where.control.orders(self._triggered)
+        if legs is not None and len(self.orders) != legs:
+            told = "".join(self._told)
+            raise SystemExit(f"{len(self.orders)} orders, not {legs}:\n{told}\n{json.dumps(report)[:3000]}")
+        turning = len(self.orders) > len(SYMBOLS)
+        first = [one for one in self.orders if not turning or one["type"] == "ClosePositionReq"]
+        last = max((one["monotonic_ns"] for one in first), default=self._triggered)
+        return Close((last - self._triggered) * NANO * MILLI, [], report, cpu)
+
+
+def in_turn(arenas: Sequence[Arena], closes: int) -> list[Close]:
+    """Closes that send an order for each model. While the ticks of others look at their official bars, which is a wait
+    of seconds, the next one is armed; no two triggers, and no start and trigger, coincide."""
+    under_way: dict[int, ArmedTick] = {}
+    done = []
+    for number in range(closes):
+        lane, bar = number % len(arenas), 1 + number // len(arenas)
+        if lane in under_way:
+            done.append(under_way.pop(lane).finish(len(SYMBOLS)))
+        under_way[lane] = ArmedTick(arenas[lane], bar)
+        under_way[lane].fire()
+    return done + [tick.finish(len(SYMBOLS)) for tick in under_way.values()]
+
+
+def turn(where: Arena, bar: int) -> Close:
+    """A close at which every model turns around."""
+    trace = where.home / "trace.json"
+    tick = ArmedTick(where, bar, "--trace", trace)
+    tick.fire()
+    close = tick.finish(2 * len(SYMBOLS))
+    return with_(close, second_legs_ms=_second_legs(json.loads(trace.read_text()), tick.orders))
 
 
 def _second_legs(trace: dict[str, Any], orders: list[dict[str, Any]]) -> list[float]:
@@ -282,8 +313,15 @@ def cold(where: Arena, bar: int) -> tuple[float, float, Close]:
     orders = where.control.orders(began)
     assert len(orders) == len(SYMBOLS), report
     taken = (max(one["monotonic_ns"] for one in orders) - began) * NANO * MILLI
+    look_after(where, close_of(bar) + 60)
     waited = sum(event["dur"] for event in json.loads(trace.read_text())["traceEvents"] if event["name"] == "limiter")
     return taken, taken - waited / MILLI, Close(taken, [], report, cpu)
+
+
+def look_after(where: Arena, now: int) -> None:
+    """A guard between two ticks, as each minute: it asks what the orders before have cost."""
+    where.control.advance(now)
+    subprocess.run(where.command("guard"), cwd=ROOT, env=where.environment, check=True, capture_output=True)
 
 
 def _finished(child: subprocess.Popen[str], told: list[str]) -> tuple[dict[str, Any], float]:
@@ -301,25 +339,34 @@ def _finished(child: subprocess.Popen[str], told: list[str]) -> tuple[dict[str, 
     return json.loads(text), usage.ru_utime + usage.ru_stime
 
 
+@contextmanager
+def begun(folder: Path, habit: Habit, closes: int) -> Iterator[Arena]:
+    """An arena whose models are warmed up and have seen their first live bar."""
+    with arena(folder, habit, closes) as where:
+        warm = where.command("warmup", "--all")
+        subprocess.run(warm, cwd=ROOT, env=where.environment, check=True, capture_output=True)
+        first = ArmedTick(where, 0)
+        first.fire()
+        first.finish(None)
+        yield where
+
+
 def measure(folder: Path, *, closes: int, turns: int, colds: int) -> dict[str, float]:
     """Every key that has to do with armed and cold ticks."""
-    with arena(folder / "in-and-out", "in and out", closes + colds + 2) as where:
-        warm = where.command("warmup", "--all")
-        subprocess.run(warm, cwd=ROOT, env=where.environment, check=True, capture_output=True)
-        armed(where, 0, None)
-        each = [armed(where, 1 + number, len(SYMBOLS)) for number in range(closes)]
-        unarmed = [cold(where, 1 + closes + number) for number in range(colds)]
-    with arena(folder / "turn", "turn", turns + 2) as where:
-        warm = where.command("warmup", "--all")
-        subprocess.run(warm, cwd=ROOT, env=where.environment, check=True, capture_output=True)
-        armed(where, 0, None)
-        turned = [armed(where, 1 + number, 2 * len(SYMBOLS)) for number in range(turns)]
-    times = sorted(one.last_order_ms for one in each)
+    with ExitStack() as stack:
+        bars = -(-closes // LANES) + colds + 3
+        lanes = [stack.enter_context(begun(folder / f"lane-{number}", "in and out", bars)) for number in range(LANES)]
+        each = in_turn(lanes, closes)
+        done = 1 + -(-closes // LANES)
+        unarmed = [cold(lanes[0], done + number) for number in range(colds)]
+    with begun(folder / "turn", "turn", turns + 2) as where:
+        turned = [turn(where, 1 + number) for number in range(turns)]
+    times = [one.last_order_ms for one in each]
     return {
         "trigger_to_last_order_ms": statistics.median(times),
-        "trigger_to_last_order_ms_p99": times[min(len(times) - 1, int(0.99 * len(times)))],
-        "trigger_to_last_order_ms_min": times[0],
-        "reversal_second_leg_ms": statistics.median(one for turn in turned for one in turn.second_legs_ms),
+        "trigger_to_last_order_ms_p99": float(np.quantile(times, 0.99)),
+        "trigger_to_last_order_ms_min": min(times),
+        "reversal_second_leg_ms": statistics.median(one for close in turned for one in close.second_legs_ms),
         "trigger_cold_ms": statistics.median(one[0] for one in unarmed),
         "trigger_cold_own_ms": statistics.median(one[1] for one in unarmed),
         "armed_peak_rss_mb": max(one.report["peak_rss_mb"] for one in (*each, *turned)),

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import backtests, cold, durable, fleet, plan, resident, training, wire
+from bench import armed, backtests, cold, durable, fleet, plan, resident, training, wire
 from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.brain.decide import SERIES, Brain, Decision, Windows, replay
 from oracle_batch.brain.twin import FLAT
@@ -47,6 +47,9 @@ class Sizes:
     plans: int = 500
     cold_guards: int = 9
     commits: int = 100
+    armed_closes: int = 102
+    armed_turns: int = 9
+    armed_colds: int = 5
     bursts: int = 9
     connects: int = 9
     burst_orders: int = 20
@@ -239,6 +242,11 @@ def measure_wire(home: Path, sizes: Sizes) -> Numbers:
     )
 
 
+def measure_armed(home: Path, sizes: Sizes) -> Numbers:
+    """Armed and cold ticks against the simulator."""
+    return armed.measure(home, closes=sizes.armed_closes, turns=sizes.armed_turns, colds=sizes.armed_colds)
+
+
 def measure(home: Path, sizes: Sizes) -> Numbers:
     """Everything, in a workspace that is made at ``home``."""
     say(f"writing a workspace of {sizes.models} models")
@@ -252,6 +260,7 @@ def measure(home: Path, sizes: Sizes) -> Numbers:
         ("commits", lambda: measure_commits(home, sizes)),
         ("planning", lambda: measure_plans(sizes)),
         ("the wire", lambda: measure_wire(home / "wire", sizes)),
+        ("armed ticks", lambda: measure_armed(home / "armed", sizes)),
         ("decisions", lambda: measure_decisions(models, sizes)),
         ("replay", lambda: measure_replay(models[0], sizes)),
         ("the reference: pandas, hmmlearn, SB3", lambda: measure_reference(bundles, models, sizes)),

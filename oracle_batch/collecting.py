@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from oracle_batch import gather as gathering
+from oracle_batch.bars import Bars
 from oracle_batch.broker.base import Broker
 from oracle_batch.bundle.compiled import load_models
+from oracle_batch.desk import Desk
 from oracle_batch.errors import ConfigError, OracleBatchError
 from oracle_batch.opening import open_desks
+from oracle_batch.rehearsing import learn
 from oracle_batch.think import Fresh, warming_up
 from oracle_batch.world import Isolated, Job, World
 
@@ -27,13 +30,32 @@ async def gather(job: Job, world: World, check: Collection[str] = ()) -> None:
     await open_desks(job, world)
     load_stored(job, world)
     feed = world.desks[0].broker
-    due = [one for one in world.stored.values() if gathering.may_be_due(one, world.now)]
-    due += [one for name, one in world.stored.items() if name in check and one not in due]
-    for stored, result in zip(
-        due, await asyncio.gather(*(_asked(job, stored, world, feed, check) for stored in due)), strict=True
-    ):
+    asked = {name: one for name, one in world.stored.items() if gathering.may_be_due(one, world.now)}
+    asked |= {name: one for name, one in world.stored.items() if name in check}
+    due, revised = list(asked.values()), _revised_before(world)
+    bars = asyncio.gather(*(_asked(job, stored, world, feed, check, revised) for stored in due))
+    windows = _to_decide(due, check)
+    await asyncio.gather(bars, *(_foresee(desk, windows) for desk in world.desks if windows))
+    for stored, result in zip(due, await bars, strict=True):
         if result is not None:
             _sort_in(stored, result, world)
+
+
+def _to_decide(due: Sequence[gathering.Stored], check: Collection[str]) -> dict[str, Bars]:
+    """The windows of models that may trade."""
+    return {
+        one.model.model_id: one.window.bars for one in due if one.window is not None and one.model.model_id not in check
+    }
+
+
+async def _foresee(desk: Desk, windows: Mapping[str, Bars]) -> None:
+    """While bars take their turns: ask the margins of every order that may be wished for, which are many requests."""
+    if desk.settings.kind != "ctrader":
+        return
+    try:
+        await desk.broker.margins(await learn(desk, windows))
+    except OracleBatchError as error:
+        _log.info("account %s: margins are asked for later: %s", desk.name, error)
 
 
 def load_stored(job: Job, world: World) -> None:
@@ -53,11 +75,16 @@ def _load_models(job: Job, world: World) -> None:
 
 
 async def _asked(
-    job: Job, stored: gathering.Stored, world: World, feed: Broker, check: Collection[str]
+    job: Job,
+    stored: gathering.Stored,
+    world: World,
+    feed: Broker,
+    check: Collection[str],
+    revised: Mapping[str, Collection[int]],
 ) -> Fresh | None:
     """What is new of a model; that a bar which was traded already cannot be looked at again fails nobody."""
     if stored.model.model_id not in check:
-        return await _refresh(job, stored, world, feed)
+        return await _refresh(job, stored, world, feed, revised.get(stored.model.model_id, ()))
     try:
         return await gathering.refresh(feed, stored, world.now)
     except OracleBatchError as error:
@@ -65,10 +92,11 @@ async def _asked(
         return None
 
 
-async def _refresh(job: Job, stored: gathering.Stored, world: World, feed: Broker) -> Fresh | None:
+async def _refresh(
+    job: Job, stored: gathering.Stored, world: World, feed: Broker, revised: Collection[int]
+) -> Fresh | None:
     name = stored.model.model_id
     with Isolated(name, world):
-        revised = [bar_time for model, bar_time in world.desks[0].recovery.revised if model == name]
         until = time.monotonic() + job.bar_poll_s
         fresh = await gathering.refresh(feed, stored, world.now, revised)
         while gathering.just_closed_is_missing(fresh, world.now) and time.monotonic() < until:
@@ -76,6 +104,14 @@ async def _refresh(job: Job, stored: gathering.Stored, world: World, feed: Broke
             fresh = await gathering.refresh(feed, stored, world.now, revised)
         return fresh
     return None
+
+
+def _revised_before(world: World) -> dict[str, list[int]]:
+    """Bars that an interrupted run saw revised, by model."""
+    found: dict[str, list[int]] = {}
+    for name, bar_time in world.desks[0].recovery.revised:
+        found.setdefault(name, []).append(bar_time)
+    return found
 
 
 def _sort_in(stored: gathering.Stored, fresh: Fresh, world: World) -> None:

@@ -52,8 +52,9 @@ async def propose(
     """What each model would do on its newest bar; None where there is nothing to do. ``windows`` are their bars."""
     due = []
     unsure = {leg.model for leg in desk.recovery.unsure}
+    acted = _acted_before(desk)
     for name, thought in thoughts.items():
-        _count_revisions(desk, name, thought)
+        _count_revisions(desk, name, thought, acted.get(name, {}))
         if name in unsure:
             desk.leave_unsure(name, thought)
         elif thought.bar_time > max(desk.books(name).last_bar, thought.twin.warmed_to):
@@ -213,11 +214,17 @@ def _real(desk: Desk, name: str, books: ModelBooks) -> tuple[Position | None, in
     return mine[0], intensity
 
 
-def _count_revisions(desk: Desk, name: str, thought: Thought) -> None:
-    acted = {one.bar_time: one.action for one in desk.recovery.concluded if one.model == name}
-    standing = desk.recovery.standing.get(name)
-    if standing is not None:
-        acted[standing.bar_time] = standing.action
+def _acted_before(desk: Desk) -> dict[str, dict[int, int]]:
+    """What an interrupted run has acted upon: the action by bar, by model."""
+    acted: dict[str, dict[int, int]] = {}
+    for one in desk.recovery.concluded:
+        acted.setdefault(one.model, {})[one.bar_time] = one.action
+    for name, standing in desk.recovery.standing.items():
+        acted.setdefault(name, {})[standing.bar_time] = standing.action
+    return acted
+
+
+def _count_revisions(desk: Desk, name: str, thought: Thought, acted: Mapping[int, int]) -> None:
     again = [thought.bar_time] if acted.get(thought.bar_time, thought.action) != thought.action else []
     for bar_time in dict.fromkeys((*thought.replaced, *again)):
         books = desk.books(name)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.logger import Logger
 
 from oracle_batch.brain import policy
 from oracle_batch.training.learner import Learner, Rollout, new_ppo
@@ -67,8 +68,6 @@ def test_an_update_equals_stable_baselines_own_on_the_same_rollout(activation: A
     gains, values = ours.advantages(rollout)
     assert np.allclose(theirs.rollout_buffer.advantages, gains, atol=1e-5)
     assert np.allclose(theirs.rollout_buffer.values, values, atol=1e-5)
-    from stable_baselines3.common.logger import Logger
-
     theirs.set_logger(Logger(None, []))
     theirs._current_progress_remaining = 1.0
     before = {name: value.clone() for name, value in ours.model.policy.state_dict().items()}
@@ -122,6 +121,7 @@ def test_stable_baselines_trains_on_from_the_save_file() -> None:
     ours = learner()
     ours.update(ours.collect())
     loaded = PPO.load(io.BytesIO(ours.saved()), env=ours.env, device="cpu")
+    loaded.set_logger(Logger(None, []))  # the one of its own would leave a folder behind
     loaded.learn(256, reset_num_timesteps=False)
     assert loaded.num_timesteps == 512
 

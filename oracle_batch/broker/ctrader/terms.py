@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, timedelta
 from typing import Any, Final
@@ -26,6 +27,8 @@ PRECISE: Final = 10**8
 PERCENT_PARTS: Final = 10_000
 """Protection distances in per cent come in hundredths of one."""
 _EPOCH: Final = date(1970, 1, 1)
+MARGIN_KEPT_S: Final = 10.0
+"""A margin that was asked for is good for so long: it moves with the price, by little."""
 RateOf = Callable[[int, int], Awaitable[float | None]]
 """What one unit of an asset is worth in another."""
 
@@ -39,6 +42,7 @@ class Conditions:
         self._catalogue = catalogue
         self._prices = prices
         self._deposit = deposit
+        self._known: dict[tuple[str, int], tuple[float, tuple[float, float]]] = {}
 
     async def terms(self, names: Sequence[str]) -> dict[str, Terms]:
         """Terms by symbol; absent where a quote, a rate or a cost is not known, which the log tells."""
@@ -79,7 +83,10 @@ class Conditions:
 
     async def margins(self, wishes: Sequence[Wish]) -> list[float | None]:
         """The margin of each order by itself, None where the broker does not tell."""
-        known = await self.both_margins(wishes)
+        since = time.monotonic() - MARGIN_KEPT_S
+        self._known = {key: one for key, one in self._known.items() if one[0] >= since}
+        fresh = await self.both_margins([one for one in wishes if (one[0], one[2]) not in self._known])
+        known = {key: sides for key, (_, sides) in self._known.items()} | fresh
         found: list[float | None] = []
         for symbol, direction, volume in wishes:
             sides = known.get((symbol, volume))
@@ -94,7 +101,10 @@ class Conditions:
             if volume not in asked[symbol]:
                 asked[symbol].append(volume)
         answers = await asyncio.gather(*(self._margins(symbol, volumes) for symbol, volumes in asked.items()))
-        return {key: sides for answer in answers for key, sides in answer.items()}
+        found = {key: sides for answer in answers for key, sides in answer.items()}
+        now = time.monotonic()
+        self._known |= {key: (now, sides) for key, sides in found.items()}
+        return found
 
     async def _margins(self, symbol: str, volumes: Sequence[int]) -> dict[tuple[str, int], tuple[float, float]]:
         symbol_id = await self._catalogue.id_of(symbol)
