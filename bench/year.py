@@ -49,8 +49,8 @@ from oracle_batch.market.book import to_money
 from oracle_batch.market.feed import Feed
 from oracle_batch.market.spec_file import load_settings
 from oracle_batch.market.specs import Contract, Contracts
+from oracle_batch.operating.job import Job as Visit
 from oracle_batch.operating.risk_resetting import reset_risk
-from oracle_batch.operating.visits import Job as Visit
 from oracle_batch.replay import read_bars
 from oracle_batch.report import problems
 from oracle_batch.store.twins import TwinFile
