@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.cold import NOT_AN_OPERATORS
-from bench.fleet import ROOT, SOURCES, STEP, shipped_bars
+from bench.fleet import ROOT, SOURCES, STEP, bundle_of, shipped_bars
 from oracle_batch.bars import FIELDS
 
 SYMBOLS = (
@@ -67,9 +67,9 @@ max_consecutive_losses_account = 0
 
 
 def craft(symbol: str, habit: Habit, folder: Path) -> None:
-    """A bundle of the shipped shape whose action hangs on the twin's direction alone."""
+    """A bundle of a source's shape whose action hangs on the twin's direction alone."""
     source = SOURCES[0]
-    with zipfile.ZipFile(ROOT / "models" / f"{source}.zip") as archive:
+    with zipfile.ZipFile(bundle_of(source)) as archive:
         metadata = json.loads(archive.comment)
         hmm = pickle.loads(archive.read(f"{source}_hmm.pkl"))
         ppo = archive.read(f"{source}_ppo.zip")

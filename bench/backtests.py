@@ -11,6 +11,7 @@ from oracle_batch.bars import Bars
 from oracle_batch.bundle.model import Model
 from oracle_batch.config import AccountSettings, SymbolSettings, TickSettings
 from oracle_batch.training.backtest.account import Setup
+from oracle_batch.training.backtest.chronicle import Trading
 from oracle_batch.training.backtest.hands import Hands
 from oracle_batch.training.backtest.history import History
 from oracle_batch.training.backtest.lives import live, see
@@ -30,20 +31,24 @@ def brain_rate(models: Sequence[Model], bars: Bars, rounds: int) -> float:
     return len(models) * decided / best
 
 
-def hands_rate(models: Sequence[Model], length: int) -> tuple[float, float]:
+def hands_rate(models: Sequence[Model], length: int, rounds: int) -> tuple[float, float]:
     """Model-bars a second with each model on an account of its own under the default rules, brain included.
 
-    The second number is how many looks (ticks and guards that could change anything) a bar took.
+    The best round. The second number is how many looks (ticks and guards that could change anything) a bar took.
     """
-    entry = SymbolSettings(enabled=True, sl_usd=10.0, max_spread_pips=0.0)
     bars = [fleet.stretch(number, WINDOW + length) for number in range(len(models))]
-    played = looks = 0
-    began = time.perf_counter()
-    for model, one in zip(models, bars, strict=True):
-        name = model.model_id
-        setup = Setup(AccountSettings(), TickSettings(), {name: entry}, {}, Path())
-        history = History({(model.broker_symbol, model.timeframe): one})
-        trading = Hands([live(see(model, one))], {name: one}, history, setup, [1]).play()
-        played += trading.model_bars
-        looks += trading.looks
-    return played / (time.perf_counter() - began), looks / played
+    rate = looks = 0.0
+    for _ in range(rounds):
+        began = time.perf_counter()
+        traded = [_traded(model, one) for model, one in zip(models, bars, strict=True)]
+        spent = time.perf_counter() - began
+        played = sum(one.model_bars for one in traded)
+        rate, looks = max(rate, played / spent), sum(one.looks for one in traded) / played
+    return rate, looks
+
+
+def _traded(model: Model, bars: Bars) -> Trading:
+    name, entry = model.model_id, SymbolSettings(enabled=True, sl_usd=10.0, max_spread_pips=0.0)
+    setup = Setup(AccountSettings(), TickSettings(), {name: entry}, {}, Path())
+    history = History({(model.broker_symbol, model.timeframe): bars})
+    return Hands([live(see(model, bars))], {name: bars}, history, setup, [1]).play()

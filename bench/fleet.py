@@ -24,7 +24,7 @@ from oracle_batch.types import STORED_BARS, WINDOW
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("EURUSD_M15", "GBPUSD_H1")
-"""Shipped bundles and bars: five states, full covariances, 64 × 64 nets."""
+"""Bundles and shipped bars: five states, full covariances, 64 × 64 nets."""
 STEP = 900
 START = 1_760_000_400 // STEP * STEP
 """Open time of every workspace's first bar: all models close their bars together."""
@@ -32,6 +32,12 @@ DISTURBANCE = 0.05
 SPARE_BARS = 60
 """Bars after the stored ones, one for each tick."""
 EXECUTION = {"enabled": True, "lot_weak": 0.01, "lot_moderate": 0.03, "lot_strong": 0.05, "sl_usd": 0}
+
+
+def bundle_of(source: str) -> Path:
+    """The bundle of a source, in format 2.0. EURUSD's is the tests', which trades all day; the shipped one does not."""
+    folder = ROOT / "tests" / "data" / "models" if source == "EURUSD_M15" else ROOT / "models"
+    return folder / f"{source}.zip"
 
 
 def shipped_bars(source: str) -> Bars:
@@ -53,13 +59,13 @@ def stretch(number: int, length: int) -> Bars:
 
 
 def write_bundle(number: int, folder: Path) -> Path:
-    """Bundle AAA01 …: a shipped one under another symbol, with other weights and other regimes.
+    """Bundle AAA01 …: a source's under another symbol, with other weights and other regimes.
 
     The members are written by torch and pickle, so that SB3 and hmmlearn read them too.
     """
     source, symbol = SOURCES[number % len(SOURCES)], f"AAA{number + 1:02}"
     rng = np.random.default_rng(number)
-    with zipfile.ZipFile(ROOT / "models" / f"{source}.zip") as archive:
+    with zipfile.ZipFile(bundle_of(source)) as archive:
         metadata = json.loads(archive.comment)
         hmm = pickle.loads(archive.read(f"{source}_hmm.pkl"))
         ppo = archive.read(f"{source}_ppo.zip")

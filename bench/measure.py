@@ -60,7 +60,7 @@ class Sizes:
     fleet_tasks: int = 8
     fleet_rounds: int = 2
     backtests: int = 2
-    traded_bars: int = 1_500
+    traded_bars: int = 6_000
 
 
 def say(text: str) -> None:
@@ -179,7 +179,7 @@ def measure_backtests(models: Sequence[Model], sizes: Sizes) -> Numbers:
     """Whole backtests of all models, as ``oracle-batch backtest`` does them, with and without ``--full``."""
     single = decoded(models, "single")
     bars = long_history(sizes.replayed_bars + WINDOW - 1)
-    full, looks = backtests.hands_rate(single, sizes.traded_bars)
+    full, looks = backtests.hands_rate(single, sizes.traded_bars, sizes.backtests)
     return {
         "backtest_bars_per_s_20": backtests.brain_rate(single, bars, sizes.backtests),
         "backtest_full_bars_per_s_20": full,

@@ -56,6 +56,8 @@ class Sample:
 
 GROWTH: Final = {"resident_mb": 1.0, "child_mb": 4.0, "state_bytes": 16384.0}
 """So much more at the end than at the beginning is noise."""
+DAY: Final = 86400 // STEP
+"""The books remember a day of trades and spreads: they grow for so many closes, and are judged from then on."""
 COUNTS: Final = ("resident_handles", "resident_threads", "child_handles", "child_threads", "state_files")
 TIMES: Final = {"latency_ms": 2.0, "after_ms": 500.0}
 SLOWER: Final = 1.5
@@ -82,8 +84,9 @@ def judge(samples: Sequence[Sample]) -> list[str]:
         return [float(getattr(one, name)) for one in part]
 
     for name, noise in GROWTH.items():
-        before, after = statistics.median(of(first, name)), statistics.median(of(last, name))
-        if after - before > noise:
+        since = ends(samples[DAY:])[0] if name == "state_bytes" else first
+        before, after = (statistics.median(of(part, name) or [0.0]) for part in (since, last))
+        if since and after - before > noise:
             found.append(f"{name} grows: {before:,.1f} at first, {after:,.1f} at last")
     for name in COUNTS:
         before, after = max(of(first, name)), max(of(last, name))

@@ -49,8 +49,8 @@ from oracle_batch.market.book import to_money
 from oracle_batch.market.feed import Feed
 from oracle_batch.market.spec_file import load_settings
 from oracle_batch.market.specs import Contract, Contracts
+from oracle_batch.operating.job import Job as Visit
 from oracle_batch.operating.risk_resetting import reset_risk
-from oracle_batch.operating.visits import Job as Visit
 from oracle_batch.replay import read_bars
 from oracle_batch.report import problems
 from oracle_batch.store.twins import TwinFile
@@ -225,11 +225,12 @@ class Year:
         now = self.clock.instant
         if deals != self._quiet[0]:
             self._quiet = (deals, now)
-        if not after_days or now - self._quiet[1] < 86400 * after_days:
+        book = self.book()
+        if book is None or not after_days or now - self._quiet[1] < 86400 * after_days:
             return
         reset_risk(Visit(self.workspace, self.settings, self.clock))
         account = self.settings.accounts[0]
-        risk = replace(account.risk, initial_balance=to_money(self.book().balance, 2))
+        risk = replace(account.risk, initial_balance=to_money(book.balance, 2))
         self.settings = replace(self.settings, accounts=(replace(account, risk=risk),))
         self._quiet, self.phases = (deals, now), self.phases + 1
 

@@ -22,8 +22,8 @@ _FEEDS: WeakValueDictionary[tuple[object, ...], Feed] = WeakValueDictionary()
 """The feeds in use: accounts that trade on one folder of bars read it once."""
 
 
-def _feed(folder: Path, excerpts: Excerpts | None) -> Feed:
-    """The feed of a folder in the state it is in.
+def _feed(folder: Path, excerpts: Excerpts, *, lean: bool) -> Feed:
+    """The feed of a folder in the state it is in; one that files were added to or taken from is another one.
 
     Raises:
         ConfigError: the folder cannot be used.
@@ -33,11 +33,11 @@ def _feed(folder: Path, excerpts: Excerpts | None) -> Feed:
     try:
         status = folder.stat()
     except OSError:
-        return Feed(folder, excerpts)
-    key = (folder, status.st_ino, status.st_mtime_ns, excerpts is None)
+        return Feed(folder)  # which says what is wrong
+    key = (folder, status.st_ino, status.st_mtime_ns, excerpts, lean)
     feed = _FEEDS.get(key)
     if feed is None:
-        feed = _FEEDS[key] = Feed(folder, excerpts)
+        feed = _FEEDS[key] = Feed(folder, excerpts if lean else None)
     return feed
 
 
@@ -87,5 +87,5 @@ def make_broker(
         folder = None if dry_run else workspace.live_bars(account.account)
         return LivePaperBroker(data, paper, models, folder, account.paper.currency, clock)
     excerpts = Excerpts(workspace.compiled, account.paper.data)
-    feed = _feed(workspace.home / account.paper.data, excerpts if lean else None)
+    feed = _feed(workspace.home / account.paper.data, excerpts, lean=lean)
     return paper(feed, None if lean or dry_run else excerpts)

@@ -30,9 +30,10 @@ async def gather(job: Job, world: World, check: Collection[str] = ()) -> None:
     await open_desks(job, world)
     load_stored(job, world)
     feed = world.desks[0].broker
-    due = [one for one in world.stored.values() if gathering.may_be_due(one, world.now)]
-    due += [one for name, one in world.stored.items() if name in check and one not in due]
-    bars = asyncio.gather(*(_asked(job, stored, world, feed, check) for stored in due))
+    asked = {name: one for name, one in world.stored.items() if gathering.may_be_due(one, world.now)}
+    asked |= {name: one for name, one in world.stored.items() if name in check}
+    due, revised = list(asked.values()), _revised_before(world)
+    bars = asyncio.gather(*(_asked(job, stored, world, feed, check, revised) for stored in due))
     windows = _to_decide(due, check)
     await asyncio.gather(bars, *(_foresee(desk, windows) for desk in world.desks if windows))
     for stored, result in zip(due, await bars, strict=True):
@@ -74,11 +75,16 @@ def _load_models(job: Job, world: World) -> None:
 
 
 async def _asked(
-    job: Job, stored: gathering.Stored, world: World, feed: Broker, check: Collection[str]
+    job: Job,
+    stored: gathering.Stored,
+    world: World,
+    feed: Broker,
+    check: Collection[str],
+    revised: Mapping[str, Collection[int]],
 ) -> Fresh | None:
     """What is new of a model; that a bar which was traded already cannot be looked at again fails nobody."""
     if stored.model.model_id not in check:
-        return await _refresh(job, stored, world, feed)
+        return await _refresh(job, stored, world, feed, revised.get(stored.model.model_id, ()))
     try:
         return await gathering.refresh(feed, stored, world.now)
     except OracleBatchError as error:
@@ -86,10 +92,11 @@ async def _asked(
         return None
 
 
-async def _refresh(job: Job, stored: gathering.Stored, world: World, feed: Broker) -> Fresh | None:
+async def _refresh(
+    job: Job, stored: gathering.Stored, world: World, feed: Broker, revised: Collection[int]
+) -> Fresh | None:
     name = stored.model.model_id
     with Isolated(name, world):
-        revised = [bar_time for model, bar_time in world.desks[0].recovery.revised if model == name]
         until = time.monotonic() + job.bar_poll_s
         fresh = await gathering.refresh(feed, stored, world.now, revised)
         while gathering.just_closed_is_missing(fresh, world.now) and time.monotonic() < until:
@@ -97,6 +104,14 @@ async def _refresh(job: Job, stored: gathering.Stored, world: World, feed: Broke
             fresh = await gathering.refresh(feed, stored, world.now, revised)
         return fresh
     return None
+
+
+def _revised_before(world: World) -> dict[str, list[int]]:
+    """Bars that an interrupted run saw revised, by model."""
+    found: dict[str, list[int]] = {}
+    for name, bar_time in world.desks[0].recovery.revised:
+        found.setdefault(name, []).append(bar_time)
+    return found
 
 
 def _sort_in(stored: gathering.Stored, fresh: Fresh, world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -30,7 +30,10 @@ from oracle_batch.store import twins
 from oracle_batch.store.executor import Executor
 from oracle_batch.store.journal import Journal
 from oracle_batch.store.workspace import Workspace
-from oracle_batch.types import TIMEFRAME_SECONDS, action_of, split_model_id
+from oracle_batch.types import TIMEFRAME_SECONDS, action_of, split_model_id, utc
+
+_TOLD: Final = (0, 1, 75, 143)
+"""Exit codes of a tick with which nothing was wrong, or what was wrong stands with its model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +128,8 @@ class Status:
                 lines.append(f"{name}: {account.problem}")
             lines += [f"{model}: {one.problem}" for model, one in account.models.items() if one.problem]
         lines = list(dict.fromkeys(lines))
-        if self.resident is not None and self.resident.is_stale(self.now):
-            lines.append(_silent(self.resident, self.now))
+        if self.resident is not None:
+            lines += _wrong_with(self.resident, self.now)
         return lines + [note for note in self.notes if not any(line.endswith(note) for line in lines)]
 
     def to_json(self) -> dict[str, Any]:
@@ -269,11 +272,16 @@ def _resident(beat: Heartbeat, now: float) -> dict[str, Any]:
     return {**msgspec.to_builtins(beat), "stale": beat.is_stale(now)}
 
 
-def _silent(beat: Heartbeat, now: float) -> str:
-    return (
-        f"`oracle-batch run` (process {beat.process}) has said nothing for {age(now - beat.beat_at)}: start it again, "
-        "or remove state/heartbeat.json if ticks are woken by something else now"
-    )
+def _wrong_with(beat: Heartbeat, now: float) -> list[str]:
+    name = f"`oracle-batch run` (process {beat.process})"
+    if beat.is_stale(now):
+        fix = "start it again, or remove state/heartbeat.json if ticks are woken by something else now"
+        return [f"{name} has said nothing for {age(now - beat.beat_at)}: {fix}"]
+    last = beat.last_tick
+    if last is None or last.exit_code in _TOLD:
+        return []
+    how = f"exit code {last.exit_code}" if last.exit_code > 0 else f"signal {-last.exit_code}"
+    return [f"the last tick of {name} ended with {how} at {utc(last.at)}: see its log"]
 
 
 def _position(direction: int, intensity: int) -> str:

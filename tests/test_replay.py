@@ -22,10 +22,10 @@ from oracle_batch.bundle.compiled import load_model
 from oracle_batch.cli import run
 from oracle_batch.errors import UsageError
 from oracle_batch.replay import read_bars, replay_file
-from tests.brain.markets import ROOT, SHIPPED, read
+from tests.brain.markets import ROOT, SHIPPED, bundle, read
 from tests.bundle.build import make_bundle
 
-MODEL = ROOT / "models" / "EURUSD_M15.zip"
+MODEL = bundle("EURUSD_M15")
 COLUMNS = {
     "time": pa.int64(),
     "hmm_state": pa.int8(),

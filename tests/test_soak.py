@@ -67,6 +67,13 @@ def test_a_fast_leak_is_found_in_8_closes(name: str, by: float) -> None:
     assert any(told.startswith(name) for told in judge(lived(8, **{name: by})))
 
 
+def test_what_the_books_remember_of_a_day_may_grow_for_a_day() -> None:
+    life = lived(300)
+    life = [replace(one, state_bytes=one.state_bytes + 2000 * min(number, 96)) for number, one in enumerate(life)]
+    assert judge(life) == []
+    assert judge([replace(one, state_bytes=160_000 + 2000 * number) for number, one in enumerate(life)]) != []
+
+
 def test_the_summary_tells_first_last_and_slope() -> None:
     found = summary(lived(100, resident_mb=0.5), models=20, seconds=1.0)
     assert (found["closes"], found["models"]) == (100, 20)

@@ -20,6 +20,7 @@ from bench import reconcile, year
 from oracle_batch.config.risk import RiskSettings
 from oracle_batch.market.book import Book
 from oracle_batch.store.executor import Executor
+from tests.brain.markets import bundle
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -48,7 +49,10 @@ def courses_of(models: Path, bars: Path, folder: Path, first: float, last: float
 def weeks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[year.Course], float, float]:
     """Two weeks with a daylight-saving change in New York between them, so that nights and days move apart."""
     folder, first, last = tmp_path_factory.mktemp("weeks"), day("2026-03-23"), day("2026-04-06")
-    return folder, courses_of(ROOT / "models", ROOT / "data", folder, first, last), first, last
+    (folder / "models").mkdir()
+    for name in ("EURUSD_M15", "GBPUSD_H1", "USDJPY_H1"):
+        shutil.copy(bundle(name), folder / "models")
+    return folder, courses_of(folder / "models", ROOT / "data", folder, first, last), first, last
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +76,7 @@ def test_two_weeks_under_a_preset_add_up_to_the_cent(weeks: tuple[Path, list[yea
     """With more money at stake the limits are met: positions are closed, the account pauses, and goes on."""
     folder, courses, first, last = weeks
     home = folder / "ftmo"
-    shutil.copytree(ROOT / "models", home / "models")
+    shutil.copytree(folder / "models", home / "models")
     result = year.lived(home, courses, folder / "data", FTMO, first, last, scale=60.0, phase_after_days=2.0)
     sums = result.sums
     assert sums.balance - sums.initial == sums.journal

@@ -6,14 +6,16 @@ The order of events and the money formulas are those of DESIGN §3.5.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from oracle_batch.bundle.model import TrainingCosts
 from oracle_batch.types import ACTIONS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class TwinState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,7 +40,7 @@ class TwinState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 FLAT = TwinState()
 
-Amount = TypeVar("Amount", float, NDArray[np.float64])
+Amount = TypeVar("Amount", float, "NDArray[np.float64]")
 """One number, or one for each of many twins that are stepped together; the results are equal to the last bit."""
 
 

@@ -13,8 +13,8 @@ from oracle_batch.errors import UsageError
 
 if TYPE_CHECKING:
     from oracle_batch.operating.closing import Closed, Closings
+    from oracle_batch.operating.job import Job
     from oracle_batch.operating.orphans import Orphan
-    from oracle_batch.operating.visits import Job
 
 _Account = Annotated[str | None, typer.Option(help="Only this account.")]
 _Intensity = Literal["1", "2", "3"]
@@ -111,13 +111,14 @@ def _refuse_without_an_edge(job: Job, target: str) -> None:
     Raises:
         UsageError: naming the model.
     """
-    from oracle_batch.bundle.compiled import load_models
     from oracle_batch.cli import confirm as confirming
-    from oracle_batch.store import verdicts
-    from oracle_batch.warmup import select
 
     if not any(confirming.is_live(one) for one in job.settings.accounts):
         return
+    from oracle_batch.bundle.compiled import load_models
+    from oracle_batch.store import verdicts
+    from oracle_batch.warmup import select
+
     models, _ = load_models(job.workspace.models, job.workspace.compiled, write_cache=False)
     for model in select(models, target):
         said = verdicts.latest(job.workspace, model.model_id, model.sha256)
@@ -264,7 +265,7 @@ def _show_orphans(found: list[Orphan]) -> None:
 
 
 def _job(ctx: typer.Context, account: str | None, now: str | None, clock: str | None = None) -> Job:
-    from oracle_batch.operating.visits import Job
+    from oracle_batch.operating.job import Job
 
     session: Session = ctx.obj
     workspace = session.existing_workspace()

@@ -28,8 +28,8 @@ def withdraw(ctx: typer.Context, amount: _Amount, account: _Account = None, now:
 
 
 def _move(session: Session, amount: float, account: str | None, now: str | None) -> None:
+    from oracle_batch.operating.job import Job
     from oracle_batch.operating.paper_cash import move_cash
-    from oracle_batch.operating.visits import Job
 
     job = Job(session.existing_workspace(), select_account(session.settings(), account), clock_of(now))
     after = move_cash(job, amount)

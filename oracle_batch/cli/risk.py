@@ -24,8 +24,9 @@ def reset(
     Where the limit is still as near, the account pauses again at the next look. The anchors of the day stay. Waits up
     to 60 s for a running tick, and asks first on a live account.
     """
+    from oracle_batch.operating.job import Job
     from oracle_batch.operating.risk_resetting import reset_risk
-    from oracle_batch.operating.visits import Job, exit_code
+    from oracle_batch.operating.visits import exit_code
 
     session: Session = ctx.obj
     clock, workspace = clock_of(now), session.existing_workspace()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,9 +107,11 @@ class Keeping:
         self.specs = await self.broker.symbols(sorted({model.broker_symbol for model in self.models.values()}))
 
     def _refuse_netted_pairs(self) -> None:
-        symbols = [model.broker_symbol for model in self.models.values()]
-        twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
-        if twice and not self.account.hedged:
+        if self.account.hedged:
+            return
+        counts = Counter(model.broker_symbol for model in self.models.values())
+        twice = sorted(symbol for symbol, count in counts.items() if count > 1)
+        if twice:
             raise ConfigError(
                 f"account {self.name} is netted and takes one model a symbol, but several trade {', '.join(twice)}",
                 file=self.workspace.models,

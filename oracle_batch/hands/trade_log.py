@@ -61,7 +61,9 @@ class TradeLog(_Value, frozen=True):
 
 def recorded(log: TradeLog, trade: ClosedTrade, keep_s: float) -> TradeLog:
     """The log with one more closed trade; what is older than ``keep_s`` before the newest, or too many, is dropped."""
-    trades = tuple(sorted((*log.trades, trade), key=_TIME))
+    trades = (*log.trades, trade)
+    if log.trades and trade.time < log.trades[-1].time:
+        trades = tuple(sorted(trades, key=_TIME))
     first = max(bisect_left(trades, trades[-1].time - keep_s, key=_TIME), len(trades) - MAX_TRADES)
     kept, dropped = trades[first:], trades[:first]
     return replace(

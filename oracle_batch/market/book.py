@@ -8,6 +8,7 @@ made ``+ sum(flow.amount)`` over all deposits and payouts; the swap of open posi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
@@ -159,23 +160,28 @@ def new_book(
 
 
 def with_deal(book: Book, deal: BookedDeal) -> Book:
-    """Book a deal: its money moves the balance; the oldest deals beyond the limit become totals."""
-    deals, forgotten = (*book.deals, deal), book.forgotten
+    """Book a deal; see ``with_deals``."""
+    return with_deals(book, (deal,))
+
+
+def with_deals(book: Book, fresh: Sequence[BookedDeal]) -> Book:
+    """Book deals, the oldest first: their money moves the balance; the oldest beyond the limit become totals."""
+    deals, forgotten = (*book.deals, *fresh), book.forgotten
     if len(deals) > KEPT_DEALS:
-        oldest, deals = deals[0], deals[1:]
+        oldest, deals = deals[:-KEPT_DEALS], deals[-KEPT_DEALS:]
         forgotten = msgspec.structs.replace(
             forgotten,
-            deals=forgotten.deals + 1,
-            profit=forgotten.profit + oldest.profit,
-            commission=forgotten.commission + oldest.commission,
-            swap=forgotten.swap + oldest.swap,
+            deals=forgotten.deals + len(oldest),
+            profit=forgotten.profit + sum(deal.profit for deal in oldest),
+            commission=forgotten.commission + sum(deal.commission for deal in oldest),
+            swap=forgotten.swap + sum(deal.swap for deal in oldest),
         )
     return msgspec.structs.replace(
         book,
         deals=deals,
         forgotten=forgotten,
-        balance=book.balance + deal.profit + deal.swap - deal.commission,
-        next_deal_id=max(book.next_deal_id, deal.deal_id + 1),
+        balance=book.balance + sum(deal.profit + deal.swap - deal.commission for deal in fresh),
+        next_deal_id=max(book.next_deal_id, *(deal.deal_id + 1 for deal in fresh)) if fresh else book.next_deal_id,
     )
 
 

@@ -85,12 +85,12 @@ class Excerpt:
         return (self.first or start >= times[0]) and (self.last or end <= times[-1])
 
 
+@dataclass(frozen=True, slots=True)
 class Excerpts:
     """The excerpts of one feed in a folder that others may share; ``feed`` is what the operator calls it."""
 
-    def __init__(self, folder: Path, feed: str) -> None:
-        self._folder = folder
-        self._prefix = f"feed-{hashlib.sha256(os.fsencode(feed)).hexdigest()[:8]}"
+    folder: Path
+    feed: str
 
     def load(self, history: Path, stamp: Stamp) -> Excerpt | None:
         """The excerpt of a history in this state; None where there is none that can be used."""
@@ -126,4 +126,5 @@ class Excerpts:
             temp.replace(path)
 
     def _path(self, history: Path) -> Path:
-        return self._folder / f"{self._prefix}-{history.name}.bars"
+        feed = hashlib.sha256(os.fsencode(self.feed)).hexdigest()[:8]
+        return self.folder / f"feed-{feed}-{history.name}.bars"

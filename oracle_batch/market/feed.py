@@ -41,6 +41,7 @@ class _Series:
         self._stamp = _stamp(path)
         self._excerpt = excerpts.load(path, self._stamp[1:]) if excerpts and self._stamp else None
         self._latest: tuple[int, int, int] | None = None
+        self._kept: tuple[Excerpts, tuple[int, int, int]] | None = None
 
     def is_outdated(self) -> bool:
         """Whether the file has been replaced or has grown since it was first read."""
@@ -101,8 +102,11 @@ class _Series:
 
     def keep(self, excerpts: Excerpts) -> None:
         """Leave an excerpt around the latest rows that were read from the file, unless there is one already."""
-        if self._latest is None or self._stamp is None or self.is_outdated():
+        if self._latest is None or self._kept == (excerpts, self._latest):  # one of several accounts has been here
             return
+        if self._stamp is None or self.is_outdated():
+            return
+        self._kept = (excerpts, self._latest)
         index, low, high = self._latest
         groups = self._reader.groups()
         place = next(place for place, group in enumerate(groups) if group.index == index)

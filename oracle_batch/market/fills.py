@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -59,8 +59,7 @@ class Fill:
     deals: tuple[BookedDeal, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class OrderIds:
+class OrderIds(NamedTuple):
     """Who an order and its next deal are, and when; the client order id is opaque to the market."""
 
     order_id: int
@@ -106,7 +105,7 @@ def margin_minor(volume_cents: int, unit_rate: float, leverage: float, money_dig
 
 def share_minor(amount: int, part: int, whole: int) -> int:
     """The part of an amount that falls to a part of the volume."""
-    return to_minor(Decimal(amount) * part / whole, 0)
+    return amount if part == whole else to_minor(Decimal(amount) * part / whole, 0)
 
 
 def closing(

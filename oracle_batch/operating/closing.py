@@ -13,7 +13,8 @@ from oracle_batch.broker.base import Ack, AckStatus, CloseIntent, Position
 from oracle_batch.desk import Desk
 from oracle_batch.errors import ConfigError, OracleBatchError
 from oracle_batch.hands import ledger
-from oracle_batch.operating.visits import Job, Visit, close_intent, exit_code, visit
+from oracle_batch.operating.job import Job
+from oracle_batch.operating.visits import Visit, close_intent, exit_code, visit
 from oracle_batch.types import model_of, split_model_id
 
 

@@ -17,7 +17,8 @@ from oracle_batch.hands import ledger
 from oracle_batch.hands.books import HeldPosition
 from oracle_batch.hands.texts import read_comment
 from oracle_batch.operating.closing import Closings, closings, ours
-from oracle_batch.operating.visits import Job, close_intent, look, visit
+from oracle_batch.operating.job import Job
+from oracle_batch.operating.visits import close_intent, look, visit
 from oracle_batch.recover import POSITION_GIVEN
 from oracle_batch.store.records import Event
 from oracle_batch.types import action_of

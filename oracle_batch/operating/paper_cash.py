@@ -14,7 +14,7 @@ from oracle_batch.broker.paper import PaperBroker
 from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
 from oracle_batch.errors import UsageError
-from oracle_batch.operating.visits import Job
+from oracle_batch.operating.job import Job
 from oracle_batch.store.lock import OPERATOR_TIMEOUT_S, hold
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oracle_batch.operating.visits import Job
+from oracle_batch.operating.job import Job
 from oracle_batch.store.files import read_bytes, remove
 from oracle_batch.store.journal import Journal
 from oracle_batch.store.lock import OPERATOR_TIMEOUT_S, hold

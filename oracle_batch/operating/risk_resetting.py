@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from oracle_batch.desk import Desk
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands.account_risk import reset
-from oracle_batch.operating.visits import Job, visit
+from oracle_batch.operating.job import Job
+from oracle_batch.operating.visits import visit
 from oracle_batch.recover import RISK_RESET
 from oracle_batch.store.records import Event
 

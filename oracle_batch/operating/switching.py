@@ -10,12 +10,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oracle_batch.bundle.compiled import load_models
-from oracle_batch.bundle.model import Model
+from oracle_batch.bundle.identity import Identity, identify_all
 from oracle_batch.config import ExecutorSymbols, created_defaults, load_executor_symbols
 from oracle_batch.config.editing import switched
 from oracle_batch.errors import ConfigError
-from oracle_batch.operating.visits import Job
+from oracle_batch.operating.job import Job
 from oracle_batch.store.files import read_bytes, replace_atomically
 from oracle_batch.store.journal import Journal
 from oracle_batch.store.lock import OPERATOR_TIMEOUT_S, hold
@@ -47,7 +46,7 @@ def switch(job: Job, target: str, *, enabled: bool) -> list[Switched]:
     workspace = job.workspace
     workspace.ensure()
     with hold(workspace.lock, timeout_s=OPERATOR_TIMEOUT_S):
-        models, _ = load_models(workspace.models, workspace.compiled)
+        models, _ = identify_all(workspace.models, workspace.compiled)
         files = dict.fromkeys(workspace.home / account.symbols for account in job.settings.accounts)
         edits = [_edit(path, target, models, enabled=enabled) for path in files]
         for result, after in edits:
@@ -61,7 +60,7 @@ def switch(job: Job, target: str, *, enabled: bool) -> list[Switched]:
     return [result for result, _ in edits]
 
 
-def _edit(path: Path, target: str, models: Mapping[str, Model], *, enabled: bool) -> tuple[Switched, bytes | None]:
+def _edit(path: Path, target: str, models: Mapping[str, Identity], *, enabled: bool) -> tuple[Switched, bytes | None]:
     """What is to change in one file, and its bytes then; None where it says so already."""
     entries = load_executor_symbols(path)
     key, like = _entry(target, models, entries)
@@ -78,7 +77,7 @@ def _edit(path: Path, target: str, models: Mapping[str, Model], *, enabled: bool
     return _result(path, key, models, entries, changed=after is not None), after
 
 
-def _entry(target: str, models: Mapping[str, Model], entries: ExecutorSymbols) -> tuple[str, str | None]:
+def _entry(target: str, models: Mapping[str, Identity], entries: ExecutorSymbols) -> tuple[str, str | None]:
     """The key of the entry to change, and the one to copy it from where it is not there yet."""
     known = {*entries.entries, *entries.errors}
     if target in models:
@@ -95,12 +94,14 @@ def _entry(target: str, models: Mapping[str, Model], entries: ExecutorSymbols) -
     )
 
 
-def _symbol_key(model: Model, known: Collection[str]) -> str:
+def _symbol_key(model: Identity, known: Collection[str]) -> str:
     """The key under which a model's symbol stands, or is to stand."""
     return next((key for key in (model.symbol, model.broker_symbol) if key in known), model.symbol)
 
 
-def _result(path: Path, key: str, models: Mapping[str, Model], entries: ExecutorSymbols, *, changed: bool) -> Switched:
+def _result(
+    path: Path, key: str, models: Mapping[str, Identity], entries: ExecutorSymbols, *, changed: bool
+) -> Switched:
     known = {*entries.entries, *entries.errors, key}
     mine: list[str] = []
     apart: list[str] = []

@@ -17,25 +17,15 @@ from oracle_batch.broker.base import CloseIntent, Position
 from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
 from oracle_batch.bundle.model import Model
-from oracle_batch.clock import Clock
-from oracle_batch.config import AccountSettings, Settings
+from oracle_batch.config import AccountSettings
 from oracle_batch.desk import Desk
 from oracle_batch.errors import OracleBatchError
+from oracle_batch.operating.job import Job
 from oracle_batch.settling import nothing_new, settle
 from oracle_batch.store.journal import Journal
 from oracle_batch.store.lock import OPERATOR_TIMEOUT_S, hold
-from oracle_batch.store.workspace import Workspace
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Where a command works, on which accounts, and when."""
-
-    workspace: Workspace
-    settings: Settings
-    clock: Clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,31 +5,43 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
+from oracle_batch.errors import StateError
 from oracle_batch.store.files import FILE_MODE, refuse_unsafe, state_error
 
 _BLOCK: Final = 65536
 
 
-def append(path: Path, batch: bytes) -> int:
+def append(path: Path, batch: bytes, known_size: int | None = None) -> int:
     """Add bytes with one write and one fsync, creating the file if need be; returns the file's new size.
 
     Raises:
-        StateError: the system refused, or the file is not ours alone. What was written has been taken back, or was
-            reported as a torn line by ``last_line`` where even that was refused.
+        StateError: the system refused, the file is not ours alone, or it has not the size that it is known to have.
+            What was written has been taken back, or was reported as a torn line by ``last_line`` where even that was
+            refused.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             status = os.fstat(descriptor)
             refuse_unsafe(path, status)
+            if known_size is not None and status.st_size != known_size:
+                _refuse_stranger(path, status.st_size, known_size)
             _write_all(descriptor, batch, status.st_size)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise state_error(error, path, "append") from error
     return status.st_size + len(batch)
+
+
+def _refuse_stranger(path: Path, size: int, known_size: int) -> NoReturn:
+    raise StateError(
+        f"has {size} bytes and had {known_size}: somebody else has written to it since this run looked",
+        file=path,
+        fix="run one machine only on this folder; then run it again",
+    )
 
 
 def _write_all(descriptor: int, batch: bytes, size_before: int) -> None:

@@ -54,6 +54,7 @@ class Journal:
         self._clock = clock
         self._newest: str | None = None
         self._whole = False
+        self._size: int | None = None
         self._vouched: dict[int, tuple[Record, bytes]] = {}
 
     def vouch(self, records: Sequence[Record]) -> None:
@@ -71,8 +72,9 @@ class Journal:
         """Add records with one write and one fsync; returns the mark after them (None: there is no journal yet).
 
         Raises:
-            StateError: the system refused, or a record holds a number that JSON has no word for. Nothing of the batch
-                stays, or, where even taking it back was refused, the next append or tail cuts the torn line off.
+            StateError: the system refused, a record holds a number that JSON has no word for, or somebody else has
+                written to the journal since it was looked at and may be at the same work. Nothing of the batch stays,
+                or, where even taking it back was refused, the next append or tail cuts the torn line off.
         """
         if not self._whole:
             self._mend(self._names(), repair=True)
@@ -128,14 +130,14 @@ class Journal:
             raise StateError(why, file=self.folder, field=type(record).__name__) from error
 
     def _write(self, name: str, batch: bytes) -> Mark:
-        fresh = name != self._newest
-        self._whole = False
+        fresh, known_size = name != self._newest, self._size
+        self._whole, self._size = False, None
         if fresh:
             self._make_folder()
-        size = appending.append(self.folder / name, batch)
+        size = appending.append(self.folder / name, batch, 0 if fresh else known_size)
         if fresh:
             self._sync(self.folder)
-        self._newest, self._whole = name, True
+        self._newest, self._whole, self._size = name, True, size
         return Mark(name, size)
 
     def _make_folder(self) -> None:
@@ -161,7 +163,7 @@ class Journal:
         name, path = names[-1], self.folder / names[-1]
         start, line = appending.last_line(path)
         if not _is_torn(line):
-            self._whole = True
+            self._whole, self._size = True, start + len(line)
             return None, start + len(line)
         if mark is not None and mark.file == name and start < mark.offset:
             raise self._damage(name, start, "its checksum does not fit")

@@ -10,11 +10,12 @@ from typing import Final, Literal
 
 from filelock import FileLock, Timeout
 
+from oracle_batch.bounded import watchdog
 from oracle_batch.clock import SystemClock
 from oracle_batch.errors import LockHeld
 from oracle_batch.store import lease
 from oracle_batch.store.files import FILE_MODE, state_error
-from oracle_batch.types import utc
+from oracle_batch.types import LONGEST_RUN_S, utc
 
 LEASE_NAME: Final = "lease"
 Role = Literal["run", "guard"]
@@ -48,11 +49,12 @@ def hold(path: Path, *, timeout_s: float = 0.0, role: Role = "run", guard_s: flo
     lease_path = path.with_name(LEASE_NAME)
     try:
         _write_owner(path, role)
-        lease.take(lease_path)
+        mine = lease.take(lease_path)
         try:
-            yield
+            with watchdog(LONGEST_RUN_S):
+                yield
         finally:
-            lease.give_back(lease_path)
+            lease.give_back(lease_path, mine)
     finally:
         lock.release()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from oracle_batch.bars import empty
 from oracle_batch.brokers import make_broker
 from oracle_batch.clock import Clock
@@ -11,7 +13,9 @@ from oracle_batch.store.workspace import Workspace
 from oracle_batch.training.data import History, usable
 from oracle_batch.types import TIMEFRAME_SECONDS
 
-SLACK_S = 10 * 86400
+SLACK_S: Final = 10 * 86400
+LONGEST_S: Final = 15 * 365 * 86400
+"""No bars are asked for that are older: minutes of so many years come in some 150 pages, which take half a minute."""
 
 
 async def fetch(
@@ -30,9 +34,9 @@ async def fetch(
     bars = empty()
     await broker.connect()
     try:
-        for reach in (span, 4 * span, now):
-            bars = await broker.bars(broker_symbol, timeframe, max(now - reach, 0), now)
-            if len(bars) >= count or reach >= now:
+        for reach in (span, 4 * span, LONGEST_S):
+            bars = await broker.bars(broker_symbol, timeframe, now - min(reach, LONGEST_S), now)
+            if len(bars) >= count or reach >= LONGEST_S:
                 break
     finally:
         await broker.close()

@@ -121,6 +121,7 @@ def dress(one: Axes) -> None:
     one.spines[["left", "bottom"]].set_color(GREY)
     one.grid(color=GRID, linewidth=0.7)
     one.set_axisbelow(True)
+    one.ticklabel_format(style="plain", useOffset=False)
     one.tick_params(colors=MUTED, labelsize=8.5)
     one.xaxis.label.set_color(MUTED)
     one.yaxis.label.set_color(MUTED)

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oracle_batch.training.fit import FittedPolicy
-from oracle_batch.training.pages import BLUE, GREEN, GREY, RED, axes, dates
+from oracle_batch.training.pages import BLUE, GREEN, GREY, ORANGE, RED, axes, dates
 from oracle_batch.training.score import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+MIDDLE = "#c9b037"
+"""The colour of a regime that leads nowhere."""
 
 
 def equity_and_drawdown(result: Result) -> Figure:
@@ -34,7 +37,7 @@ def price_by_regime(result: Result, names: Sequence[str]) -> Figure:
     import matplotlib as mpl
 
     figure, one = axes()
-    colours = mpl.colormaps["RdYlGn"]
+    colours = mpl.colors.LinearSegmentedColormap.from_list("regimes", (RED, ORANGE, MIDDLE, "#3f9fae", GREEN))
     for state, name in enumerate(names):
         here = result.states == state
         shade = colours(state / max(len(names) - 1, 1))
@@ -51,7 +54,11 @@ def trades_by_regime_and_hour(result: Result, names: Sequence[str]) -> Figure:
         by_state[turn.hmm_state] += turn.profit
         counts[turn.hmm_state] += 1
         by_hour[turn.entry_time // 3600 % 24] += turn.profit
-    _bars(above, by_state, [f"{name}, {count} trades" for name, count in zip(names, counts, strict=True)])
+    _bars(
+        above,
+        by_state,
+        [f"{name}, {count} trade{'' if count == 1 else 's'}" for name, count in zip(names, counts, strict=True)],
+    )
     _bars(below, by_hour, [str(hour) for hour in range(24)])
     return figure
 
@@ -81,9 +88,10 @@ def selection(policies: Sequence[FittedPolicy], chosen: int) -> Figure:
     for policy in policies:
         colour, width = (BLUE, 2.0) if policy.seed == chosen else (GREY, 0.8)
         scores = [evaluation.validation.score for evaluation in policy.evaluations]
-        one.plot([evaluation.steps for evaluation in policy.evaluations], scores, color=colour, linewidth=width)
-        one.plot([policy.best.steps], [policy.best.validation.score], "o", color=colour, markersize=4)
+        steps = [evaluation.steps / 1000 for evaluation in policy.evaluations]
+        one.plot(steps, scores, color=colour, linewidth=width)
+        one.plot([policy.best.steps / 1000], [policy.best.validation.score], "o", color=colour, markersize=4)
     one.axhline(0, color=GREY, linewidth=0.6)
-    one.set_xlabel("training steps")
+    one.set_xlabel("training steps, thousands")
     one.set_ylabel("mean reward of a bar")
     return figure

@@ -1,4 +1,4 @@
-"""The shipped bundles and bars, cut to what a test needs."""
+"""Bundles and the shipped bars, cut to what a test needs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from oracle_batch.bars import Bars
 from oracle_batch.bundle.compiled import load_model
 from oracle_batch.bundle.model import Model
 from oracle_batch.replay import read_bars
+from tests.brain.markets import bundle
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("EURUSD_M15", "GBPUSD_H1", "USDJPY_H1")
-
-
-def bundle(name: str) -> Path:
-    return ROOT / "models" / f"{name}.zip"
 
 
 def bars_file(name: str) -> Path:

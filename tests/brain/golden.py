@@ -1,4 +1,4 @@
-"""The golden outputs that travel with the repository: shipped bundles over shipped bars, by the reference alone.
+"""The golden outputs that travel with the repository: bundles over shipped bars, by the reference alone.
 
 ``python -m tests.brain.golden`` computes them anew into ``tests/data/golden``.
 """
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oracle_batch.bars import Bars
-from tests.brain.markets import ROOT, SHIPPED, read
+from tests.brain.markets import ROOT, SHIPPED, bundle, read
 from tests.brain.reference import WINDOW, Reference, run
 
 FOLDER = ROOT / "tests" / "data" / "golden"
@@ -31,7 +31,7 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Case:
-    """A shipped bundle with some metadata replaced, over the last bars of its file."""
+    """A bundle with some metadata replaced, over the last bars of its file."""
 
     model: str
     decoding: str
@@ -48,7 +48,7 @@ class Case:
 
     def bundle(self, folder: Path) -> Path:
         """The bundle, written into a folder."""
-        path = Path(shutil.copy(ROOT / "models" / f"{self.model}.zip", folder))
+        path = Path(shutil.copy(bundle(self.model), folder))
         with zipfile.ZipFile(path, "a") as archive:
             metadata = {**json.loads(archive.comment), **self.top}
             metadata["hmm_config"]["decoding"] = self.decoding

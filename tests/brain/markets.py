@@ -1,4 +1,4 @@
-"""Bars for the brain's tests: real ones from files, other instruments by rescaling, and rough invented ones."""
+"""Bundles and bars for the brain's tests: real ones, other instruments by rescaling, and rough invented ones."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def read(path: Path) -> Bars:
         np.frombuffer(time.buffers()[1], np.int64)[time.offset : time.offset + len(time)].copy(),
         *(np.frombuffer(one.buffers()[1], np.float64)[one.offset : one.offset + len(one)].copy() for one in numbers),
     )
+
+
+def bundle(name: str) -> Path:
+    """A bundle of format 2.0. EURUSD_M15's is the tests' own, which trades all day."""
+    return (ROOT / "tests" / "data" / "models" if name == "EURUSD_M15" else ROOT / "models") / f"{name}.zip"
 
 
 def rescaled(bars: Bars, price: float, digits: int) -> Bars:

@@ -51,6 +51,7 @@ def save_ppo(folder: Path, n_states: int, seed: int, *, learn: bool = False, **p
         "MlpPolicy", new_env(n_states), policy_kwargs=policy_kwargs or None, seed=seed, device="cpu", n_steps=64
     )
     if learn:
+        model.set_logger(sb3.common.logger.Logger(None, []))  # the one of its own would leave a folder behind
         model.learn(128)
     with torch.no_grad():  # SB3 starts its last layer so small that all logits are nearly alike
         model.policy.action_net.weight.mul_(100.0)

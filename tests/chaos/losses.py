@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from oracle_batch.clock import SystemClock
 from oracle_batch.store import lease
 from oracle_batch.store.files import TEMP_SUFFIX
-from oracle_batch.types import LONGEST_RUN_S
 from tests.chaos import judge
 from tests.chaos.calls import Call
 from tests.chaos.judge import Verdict
@@ -32,7 +30,7 @@ class Loss:
 
 
 class Restarted(Scene):
-    """A machine that has been started anew, after the lease of the run before has lapsed."""
+    """A machine that has been started anew: no lock is left of the run before, and its lease is of an earlier start."""
 
     def tick(self, now: float) -> Callable[[], int]:
         return partial(_restarted, super().tick(now))
@@ -40,13 +38,7 @@ class Restarted(Scene):
 
 def _restarted(run: Callable[[], int]) -> int:
     lease._boot = lambda: "another start of the machine"
-    lease.SystemClock = _Later  # type: ignore[misc,assignment]
     return run()
-
-
-class _Later(SystemClock):
-    def now(self) -> float:
-        return super().now() + LONGEST_RUN_S + 1
 
 
 def cut(stage: Stage, aim: Aim, seed: int, samples: int) -> Loss:

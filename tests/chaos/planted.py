@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import pytest
+from msgspec.structs import replace as with_
 
 from oracle_batch.broker.base import OpenIntent
 from oracle_batch.desk import Desk
@@ -53,6 +54,30 @@ def unrecorded(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Desk, "send", send_first)
 
 
+def unsynced(patch: pytest.MonkeyPatch) -> None:
+    """Intents are written and not made durable before the orders leave."""
+    journal_intents = Desk.journal_intents
+
+    def write_only(self: Desk) -> None:
+        with pytest.MonkeyPatch.context() as lazy:
+            lazy.setattr(os, "fsync", lambda _: None)
+            journal_intents(self)
+
+    patch.setattr(Desk, "journal_intents", write_only)
+
+
+def early(patch: pytest.MonkeyPatch) -> None:
+    """The books are committed before the answers are known, with the mark behind the intents."""
+    journal_intents = Desk.journal_intents
+
+    def commit_too(self: Desk) -> None:
+        journal_intents(self)
+        self.executor = with_(self.executor, journal=self.journal.append([]))
+        self.commit()
+
+    patch.setattr(Desk, "journal_intents", commit_too)
+
+
 def forgetful(patch: pytest.MonkeyPatch) -> None:
     """Nothing is ever made durable."""
     patch.setattr(os, "fsync", lambda _: None)
@@ -61,6 +86,8 @@ def forgetful(patch: pytest.MonkeyPatch) -> None:
 BUGS: Final = {
     "resend": Bug(resend, "kill", "write state/journal"),
     "unrecorded": Bug(unrecorded, "kill", "write state/journal"),
+    "early": Bug(early, "kill", "write state/journal"),
+    "unsynced": Bug(unsynced, "power", "write state/journal"),
     "forgetful": Bug(forgetful, "power", "write state/journal"),
 }
 

@@ -30,6 +30,7 @@ from oracle_batch.sim import limits
 from oracle_batch.sim.exchange import Exchange
 from oracle_batch.sim.process import Plan, opened
 from oracle_batch.sim.state import state_of
+from oracle_batch.store import lease
 from oracle_batch.store.workspace import Workspace
 from tests.chaos.ptrace import fork
 from tests.sim.acceptance.world import World
@@ -59,6 +60,8 @@ def hasten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(limits, "REQUESTS_PER_SECOND", 10**6)
     patch.setattr(limits, "HISTORICAL_PER_SECOND", 10**6)
     patch.setattr(arming, "SHORTLY_EVERY_S", 0.0)
+    patch.setattr(lease, "SETTLE_S", 0.01)
+    patch.setattr(lease, "_machine", lambda: "this machine")
     patch.setattr(broker, "ABSENCE_GRACE_S", 0.02)
     patch.setattr(session, "PAUSES_S", (0.01, 0.02, 0.04))
     patch.setattr(session, "Patience", partial(session.Patience, answer_s=5.0, order_s=3.0, settle_s=0.05))

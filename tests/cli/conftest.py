@@ -18,6 +18,7 @@ import pytest
 from oracle_batch.cli import run
 
 ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "tests" / "data" / "models"
 MODEL = "EURUSD_M15"
 BEFORE = "2026-07-24T07:45:00Z"
 """Warmed up to the bar that closed here."""
@@ -102,7 +103,7 @@ def fresh_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("fresh") / "home"
     for folder in ("config", "data", "models"):
         (home / folder).mkdir(parents=True)
-    shutil.copy(ROOT / "models" / f"{MODEL}.zip", home / "models")
+    shutil.copy(SAMPLES / f"{MODEL}.zip", home / "models")
     shutil.copy(ROOT / "data" / f"{MODEL}.parquet", home / "data")
     shutil.copy(ROOT / "config" / "oracle.toml", home / "config")
     (home / "config" / "executor_symbols.json").write_text(json.dumps({"EURUSD": ENABLED}), encoding="utf-8")

@@ -10,9 +10,9 @@ import pyarrow.parquet
 import pytest
 
 from oracle_batch.store.lock import hold
-from tests.cli.conftest import BEFORE, MODEL, ROOT, Cli, snapshot
+from tests.cli.conftest import BEFORE, MODEL, ROOT, SAMPLES, Cli, snapshot
 
-BUNDLE = ROOT / "models" / f"{MODEL}.zip"
+BUNDLE = SAMPLES / f"{MODEL}.zip"
 COLUMNS = {
     "time": "int64", "hmm_state": "int8", "action": "int8", "direction": "int8", "intensity": "int8",
     "entry_price": "double", "floating_pnl": "double", "realized_pnl": "double",

@@ -18,12 +18,15 @@ from oracle_batch.errors import ConfigError
 from tests.cli.conftest import ROOT, Cli, snapshot
 from tests.test_readme import shape, shown_after
 
+DEMO = shown_after("demo")
+
 
 def test_it_trades_shows_and_sums_up(empty: Cli) -> None:
     folder = empty.home / "demo"
     ran = empty.bare("demo", folder, "--closes", "40")
     assert (ran.code, ran.err) == (0, "")
-    assert shape(ran.out.splitlines()[:-2]) == shape(shown_after("demo"))
+    printed, shown = ([line.partition(";")[0] for line in lines] for lines in (ran.out.splitlines()[:-2], DEMO))
+    assert shape(printed) == shape(shown), "but for limits of which nothing is used yet"
     money = {line[:14].strip(): line[15:] for line in ran.out.splitlines() if line[14:15] == " " and line[15:16]}
     assert re.fullmatch(r"40 in \d+\.\d s \(\d+ ms a tick\)", money["bar closes"])
     assert int(money["fills"]) > 0

@@ -57,12 +57,33 @@ def test_a_command_does_not_import_the_others(warm: Cli) -> None:
     assert ours.isdisjoint(f"oracle_batch.cli.{name}" for name in ("tick", "status", "journal", "sim", "models"))
 
 
-@pytest.mark.parametrize("arguments", [("pause",), ("--version",), ("tick", "--help"), ("status", "--json")])
-def test_what_needs_no_numbers_loads_no_numpy(arguments: tuple[str, ...], warm: Cli) -> None:
-    assert loaded(warm.home, *arguments).isdisjoint(HEAVY)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--version",
+        "--help",
+        "tick --help",
+        "risk --help",
+        "pause",
+        "resume",
+        "enable EURUSD",
+        "disable EURUSD",
+        "status --json",
+        "journal --format json",
+        "journal verify",
+    ],
+)
+def test_what_needs_no_numbers_loads_no_numpy(line: str, warm: Cli) -> None:
+    assert loaded(warm.home, *line.split()).isdisjoint(HEAVY)
 
 
-def test_the_table_of_the_status_needs_no_numpy_either(traded: Cli) -> None:
-    modules = loaded(traded.home, "status")
+@pytest.mark.parametrize("line", ["status", "journal"])
+def test_a_table_needs_no_numpy_either(line: str, traded: Cli) -> None:
+    modules = loaded(traded.home, line)
     assert "rich.table" in modules
     assert modules.isdisjoint(set(HEAVY) - {"rich"})
+
+
+def test_to_resume_what_is_paused_needs_no_numpy(traded: Cli) -> None:
+    assert loaded(traded.home, "pause").isdisjoint(HEAVY)
+    assert loaded(traded.home, "resume").isdisjoint(HEAVY)

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from oracle_batch import heartbeat
 from oracle_batch.heartbeat import SILENT_S, Ended, Heartbeat
@@ -25,6 +26,22 @@ def test_the_command_ends_at_once_where_there_is_nothing_to_wait_for(
     ran = warm("tick", "--arm", "7")
     assert (ran.code, ran.out) == (0, "")
     assert "by their schedules all markets are closed" in ran.err
+
+
+def test_a_wrong_setting_is_told_at_its_start(fresh: Cli) -> None:
+    Workspace(fresh.home).config_file.write_text("[tick]\narm_s = 301\n")
+    ran = fresh("run")
+    assert (ran.code, ran.out) == (78, "")
+    assert "tick.arm_s" in ran.err
+    assert not Workspace(fresh.home).heartbeat.exists()
+
+
+def test_a_state_folder_that_cannot_be_locked_is_told(fresh: Cli) -> None:
+    Workspace(fresh.home).ensure()
+    Workspace(fresh.home).resident.mkdir()
+    ran = fresh("run")
+    assert ran.code == 65
+    assert "resident.lock: cannot lock" in ran.err
 
 
 # the heartbeat
@@ -56,6 +73,15 @@ def test_the_status_tells_the_next_fire_and_a_heart_that_stopped(traded: Cli) ->
     told = traded("status", "--json", "--now", late).json
     assert told["resident"]["stale"]
     assert told["problems"][0].startswith("`oracle-batch run` (process 4711) has said nothing for 3 min")
+
+
+@pytest.mark.parametrize(("code", "told"), [(0, None), (1, None), (75, None), (78, "exit code 78"), (-9, "signal 9")])
+def test_the_status_tells_of_a_tick_that_did_not_get_far(code: int, told: str | None, traded: Cli) -> None:
+    beat = replace(BEAT, last_tick=Ended(BEAT.beat_at - 60, code, 1.0))
+    heartbeat.write(Workspace(traded.home).heartbeat, beat)
+    problems = traded("status", "--json", "--now", int(BEAT.beat_at + 30)).json["problems"]
+    expected = f"the last tick of `oracle-batch run` (process 4711) ended with {told} at 2026-07-24 07:59Z: see its log"
+    assert problems == ([] if told is None else [expected])
 
 
 # the process

@@ -10,7 +10,7 @@ import pytest
 from oracle_batch.brokers import make_broker
 from oracle_batch.operating import visits
 from oracle_batch.operating.closing import Closings, close
-from oracle_batch.operating.visits import Job
+from oracle_batch.operating.job import Job
 from tests.tick.lab import Lab
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from oracle_batch.broker.base import OpenIntent
+from oracle_batch.store.lease import LAPSES_S
 from tests.tick.lab import Lab
 from tests.tick.test_tick_crash import MODELS, result, scene
 
@@ -28,10 +32,15 @@ if how == "hangs":
 real = getattr(PaperBroker, where)
 
 async def slow(self, *arguments):
+    setattr(PaperBroker, where, real)
     Path(flag).touch()
     if how == "hangs":
         time.sleep(60)
-    await asyncio.sleep(float(how))
+    if how == "held":
+        while Path(flag).exists():
+            await asyncio.sleep(0.02)
+    else:
+        await asyncio.sleep(float(how))
     return await real(self, *arguments)
 
 setattr(PaperBroker, where, slow)
@@ -64,28 +73,38 @@ def started(lab: Lab, *before: str) -> subprocess.Popen[str]:
     return subprocess.Popen(whole, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def slow(lab: Lab, where: str, how: str) -> subprocess.Popen[str]:
-    """A tick that is at a place of the broker's for so long; returns when it is there."""
-    flag = lab.workspace.home.parent / "here"
-    child = started(lab, "-c", SLOW, where, how, str(flag))
-    until = time.monotonic() + 60
-    while not flag.exists():
-        assert child.poll() is None, child.communicate()[1]
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return child
+@contextmanager
+def slow(lab: Lab, where: str, how: str) -> Iterator[subprocess.Popen[str]]:
+    """A tick that has come to a place of the broker's and stays there: so many seconds, for good, or while ``flag``."""
+    with started(lab, "-c", SLOW, where, how, str(flag(lab))) as child:
+        try:
+            until = time.monotonic() + 60
+            while not flag(lab).exists():
+                assert child.poll() is None, child.communicate()[1]
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            yield child
+        except BaseException:
+            child.kill()
+            raise
+
+
+def flag(lab: Lab) -> Path:
+    """Exists from when a slow tick has come to its place; one that is held goes on when it is removed."""
+    return lab.workspace.home.parent / "here"
 
 
 def finished(lab: Lab) -> None:
-    out, err = started(lab).communicate(timeout=60)
+    with started(lab) as child:
+        out, err = child.communicate(timeout=60)
     assert '"models"' in out, err
 
 
 @pytest.mark.parametrize("where", ["connect", "execute"])
 def test_row_34_a_run_that_hangs_is_ended_and_the_next_one_finishes_it(lab: Lab, expected: object, where: str) -> None:
-    child = slow(lab, where, "hangs")
-    began = time.monotonic()
-    _, err = child.communicate(timeout=60)
+    with slow(lab, where, "hangs") as child:
+        began = time.monotonic()
+        _, err = child.communicate(timeout=60)
     assert child.returncode == 1
     assert time.monotonic() - began < 30
     assert "in slow" in err, "its place is told"
@@ -94,8 +113,8 @@ def test_row_34_a_run_that_hangs_is_ended_and_the_next_one_finishes_it(lab: Lab,
 
 
 def test_row_34_a_run_that_waits_for_too_long_ends_itself(lab: Lab, expected: object) -> None:
-    child = slow(lab, "connect", "50")
-    _, err = child.communicate(timeout=60)
+    with slow(lab, "connect", "50") as child:
+        _, err = child.communicate(timeout=60)
     assert child.returncode == 1
     assert "longer than its 5 s" in err
     finished(lab)
@@ -104,9 +123,9 @@ def test_row_34_a_run_that_waits_for_too_long_ends_itself(lab: Lab, expected: ob
 
 def test_row_35_told_to_stop_before_the_burst_it_stops_and_nothing_was_sent(lab: Lab, expected: object) -> None:
     before = lab.deals()
-    child = slow(lab, "connect", "50")
-    child.send_signal(signal.SIGTERM)
-    child.communicate(timeout=60)
+    with slow(lab, "connect", "50") as child:
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=60)
     assert child.returncode == 143
     assert lab.deals() == before
     bar = f"-{lab.time(MODELS[0], 2)}-"
@@ -116,9 +135,9 @@ def test_row_35_told_to_stop_before_the_burst_it_stops_and_nothing_was_sent(lab:
 
 
 def test_row_35_told_to_stop_in_the_burst_it_finishes_and_books_it_first(lab: Lab, expected: object) -> None:
-    child = slow(lab, "execute", "1")
-    child.send_signal(signal.SIGTERM)
-    child.communicate(timeout=60)
+    with slow(lab, "execute", "1") as child:
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=60)
     assert child.returncode in (0, 143)
     assert result(lab) == expected
 
@@ -127,12 +146,29 @@ def test_row_41_of_two_runs_that_overlap_the_second_leaves_at_once_and_changes_n
     lab: Lab, expected: object
 ) -> None:
     lab.workspace.config_file.write_text("[tick]\ntick_deadline_s = 60\n")
-    first = slow(lab, "execute", "6")
-    second = started(lab)
-    _, err = second.communicate(timeout=60)
-    assert second.returncode == 75
-    assert f"process {first.pid}" in err
-    assert first.poll() is None, "the first one is still at work"
-    first.communicate(timeout=60)
+    with slow(lab, "execute", "held") as first:
+        with started(lab) as second:
+            _, err = second.communicate(timeout=60)
+        assert second.returncode == 75
+        assert f"process {first.pid}" in err
+        assert first.poll() is None, "the first one is still at work"
+        flag(lab).unlink()
+        first.communicate(timeout=60)
     assert first.returncode == 0
+    assert result(lab) == expected
+
+
+def test_a_second_machine_on_the_folder_is_refused_while_the_first_may_live(lab: Lab, expected: object) -> None:
+    """The lock may not hold on a folder that machines share: the lease beside it does, and changes nothing."""
+    before, lease = lab.deals(), lab.workspace.lock.with_name("lease")
+    theirs = {"host": "vm-2", "boot": "of another machine", "process": 4711, "time": time.time() - 60}
+    lease.write_text(json.dumps(theirs))
+    with started(lab) as child:
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 75
+    assert "a run on vm-2 (process 4711" in err
+    assert lab.deals() == before
+    assert json.loads(lease.read_text()) == theirs
+    lease.write_text(json.dumps(theirs | {"time": time.time() - LAPSES_S - 1}))
+    finished(lab)
     assert result(lab) == expected

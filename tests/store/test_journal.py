@@ -148,6 +148,26 @@ def test_a_tail_starts_after_the_mark_and_crosses_months(folder: Path) -> None:
     assert numbers(Journal(folder, clock).tail(None).records) == [3, 4, 5, 6, 7, 8], "unmarked: the two newest months"
 
 
+def test_what_somebody_else_has_written_meanwhile_stops_the_append(folder: Path, clock: FrozenClock) -> None:
+    """Two machines, the first of which slept until its lease had lapsed: what the second did is not in its books."""
+    Journal(folder, clock).append([event(1)])
+    first, second = Journal(folder, clock), Journal(folder, clock)
+    mark = first.tail(None).end
+    second.append([event(2)])
+    with pytest.raises(StateError, match="somebody else has written to it"):
+        first.append([event(3)])
+    assert numbers(Journal(folder, clock).tail(mark).records) == [2]
+
+
+def test_a_month_that_somebody_else_has_begun_stops_the_append(folder: Path) -> None:
+    first = Journal(folder, at("2026-11-30T23:59+00:00"))
+    first.append([event(1)])
+    Journal(folder, at("2026-12-01T00:00+00:00")).append([event(2)])
+    first._clock = at("2026-12-01T00:01+00:00")
+    with pytest.raises(StateError, match="somebody else has written to it"):
+        first.append([event(3)])
+
+
 def test_a_clock_that_goes_back_hides_no_record(folder: Path) -> None:
     clock = at("2026-03-01T00:00:00+00:00")
     journal = Journal(folder, clock)

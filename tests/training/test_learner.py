@@ -10,6 +10,8 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.logger import Logger
+from threadpoolctl import threadpool_limits
 
 from oracle_batch.brain import policy
 from oracle_batch.training.learner import Learner, Rollout, new_ppo
@@ -67,8 +69,6 @@ def test_an_update_equals_stable_baselines_own_on_the_same_rollout(activation: A
     gains, values = ours.advantages(rollout)
     assert np.allclose(theirs.rollout_buffer.advantages, gains, atol=1e-5)
     assert np.allclose(theirs.rollout_buffer.values, values, atol=1e-5)
-    from stable_baselines3.common.logger import Logger
-
     theirs.set_logger(Logger(None, []))
     theirs._current_progress_remaining = 1.0
     before = {name: value.clone() for name, value in ours.model.policy.state_dict().items()}
@@ -103,6 +103,16 @@ def test_the_gradient_is_the_one_autograd_finds() -> None:
     assert np.allclose(nets.slopes, expected, atol=1e-6)
 
 
+def test_a_model_begins_alike_whatever_the_number_of_threads() -> None:
+    """Nets of the default size, which are large enough for a second thread to change what a sum comes to."""
+    parameters = PpoParameters(n_steps=256, n_envs=8, batch_size=256)
+    begun = []
+    for threads in (1, 2, 4):
+        with threadpool_limits(threads):
+            begun.append([weight.tobytes() for weight in learner(parameters).actor.weights])
+    assert begun[0] == begun[1] == begun[2]
+
+
 def test_the_save_file_is_a_plain_sb3_model_with_the_trained_weights() -> None:
     ours = learner()
     for _ in range(3):
@@ -122,6 +132,7 @@ def test_stable_baselines_trains_on_from_the_save_file() -> None:
     ours = learner()
     ours.update(ours.collect())
     loaded = PPO.load(io.BytesIO(ours.saved()), env=ours.env, device="cpu")
+    loaded.set_logger(Logger(None, []))  # the one of its own would leave a folder behind
     loaded.learn(256, reset_num_timesteps=False)
     assert loaded.num_timesteps == 512
 

@@ -63,12 +63,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture
-def no_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its plots are most of a small training's time; one test looks at them."""
-    monkeypatch.setattr("oracle_batch.training.report.page", lambda *_: "a page")
-
-
 def metadata(out: Path) -> dict[str, Any]:
     with zipfile.ZipFile(out / "EURUSD_M15.zip") as archive:
         return json.loads(archive.comment)
@@ -141,12 +135,12 @@ def test_the_libraries_of_a_2_0_reader_come_to_the_same_actions(made: Path, tmp_
     train_one(HISTORY, quick, silent, Fleet())
     for folder in (made, tmp_path):
         model = load_model(folder / "EURUSD_M15.zip", None)
-        part = HISTORY.bars[-390:]
-        ours = replay(model, part, FLAT, 41)
+        part = HISTORY.bars[-374:]
+        ours = replay(model, part, FLAT, 25)
         theirs = run(Reference.load(folder / "EURUSD_M15.zip"), part)
         assert ours.actions == theirs["action"]
         assert ours.hmm_states == theirs["hmm_state"]
-    assert len(frame(part)) == 390
+    assert len(frame(part)) == 374
 
 
 @pytest.mark.usefixtures("no_page")
@@ -263,6 +257,7 @@ def test_patience_ends_a_training_early(tmp_path: Path) -> None:
     assert config["selected_timesteps"] < config["trained_timesteps"] < 512 * 60
 
 
+@pytest.mark.usefixtures("no_page")
 def test_workers_train_the_same_models_as_this_process(made: Path, tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     folder = tmp_path / "bars"

@@ -63,6 +63,7 @@ def test_a_symbol_is_trained_and_told(folder: Path, tmp_path: Path, capsys: pyte
     assert (code, told) == (0, f"EURUSD_M15: finished before, {out / 'EURUSD_M15.zip'}\n")
 
 
+@pytest.mark.usefixtures("no_page")
 def test_the_workspaces_broker_is_asked_for_bars(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +96,7 @@ def test_the_workspaces_broker_is_asked_for_bars(
     assert "paper: --from-broker: the paper feed has no M15 bars of EURUSD (check the symbol" in log
 
 
+@pytest.mark.usefixtures("no_page")
 def test_all_trains_every_history_and_one_failure_is_only_its_own(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,7 +44,8 @@ def actions(subject: Subject) -> Finding:
         text += f" Never used: {', '.join(unused)}."
     if shares.max() > 0.9:
         severity = "warning"
-        text += f" {top.name} is said on {shares.max():.0%} of the bars: close to holding one position for ever."
+        why = "close to holding one position for ever" if top.direction else "it hardly trades"
+        text += f" {top.name} is said on {shares.max():.0%} of the bars: {why}."
     if max(longs, shorts) > 0.95 or min(longs, shorts) == 0:
         severity = "critical" if max(longs, shorts) > 0.95 else "warning"
         text += " It trades one direction only, so its result is mostly the market's own."

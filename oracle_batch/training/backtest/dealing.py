@@ -19,7 +19,7 @@ from oracle_batch.market.book import BookedDeal, OpenPosition
 from oracle_batch.market.fills import OrderIds
 from oracle_batch.market.orders import Order, protection_prices, protection_refusal, range_refusal, volume_refusal
 from oracle_batch.market.specs import Contract
-from oracle_batch.market.tape import Tape
+from oracle_batch.market.tape import Mark, Tape
 from oracle_batch.training.backtest.account import MemoryBroker
 from oracle_batch.training.backtest.threat import SLACK
 from oracle_batch.types import label_of
@@ -51,6 +51,8 @@ class Dealer:
         self._name, self._symbol, self._label = model.model_id, model.broker_symbol, label_of(model.model_id)
         self._settings, self._rules, self._tape = settings, rules, tape
         self._pricing = broker.engine.pricing
+        self._orders: dict[tuple[int, int, int | None, int | None], Order] = {}
+        self._met: tuple[float, Mark] = (float("nan"), Mark(float("nan"), float("nan")))
         self._leverage, self._digits = broker.book.leverage, broker.book.money_digits
 
     def contract(self) -> Contract:
@@ -86,10 +88,7 @@ class Dealer:
 
     def closing(self, position: OpenPosition, when: When, order_id: int, deal_id: int) -> BookedDeal:
         """The deal of a closing leg."""
-        mark = self._pricing.fill_mark(self._symbol, when.close)
-        if mark is None:
-            raise NotPlainError
-        price = fills.deal_price(position.contract, -position.direction, mark.bid)
+        price = fills.deal_price(position.contract, -position.direction, self._fill(when.close).bid)
         ids = OrderIds(order_id, deal_id, intent_id(self._name, when.bar_time, 0), when.at)
         rate = self._pricing.rate(position, when.close)
         deal, _ = fills.closing(position, position.volume_cents, price, rate, "order", ids, self._digits)
@@ -112,8 +111,8 @@ class Dealer:
         Raises:
             NotPlainError: the market, or the margin, might refuse it.
         """
-        order = self._order(found, direction, when)
-        price, bid, protected = self._filled(order, contract, when.at)
+        order = self._order(contract, found, direction)
+        price, bid, protected = self._filled(order, contract, when)
         rate = self._pricing.rates.profit_rate(contract, when.close)
         volume, digits = found.volume_cents, self._digits
         margin = self._pricing.margin(contract, volume, price, when.close, self._leverage, digits)
@@ -138,40 +137,56 @@ class Dealer:
             rate=rate.value,
             stop_trigger=order.stop_trigger,
         )
-        placed = OrderIds(ids[1], ids[2], order.client_order_id, when.at)
+        placed = OrderIds(ids[1], ids[2], intent_id(self._name, when.bar_time, 1), when.at)
         return position, fills.opening(position, volume, price, commission, rate, placed)
 
-    def _order(self, found: Sized, direction: int, when: When) -> Order:
-        return Order(
-            self._symbol,
-            direction,
-            found.volume_cents,
-            when.close,
-            client_order_id=intent_id(self._name, when.bar_time, 1),
-            label=self._label,
-            stop_relative=found.distances.stop_relative or 0,
-            target_relative=found.distances.target_relative or 0,
-            max_slippage_points=self._settings.max_slippage_points,
-            stop_trigger=self._settings.stop_trigger_method,
-        )
+    def _order(self, contract: Contract, found: Sized, direction: int) -> Order:
+        """What of an order its fill depends on; one of a volume that the contract does not take is not plain."""
+        distances = found.distances
+        key = (found.volume_cents, direction, distances.stop_relative, distances.target_relative)
+        order = self._orders.get(key)
+        if order is None:
+            order = self._orders[key] = Order(
+                self._symbol,
+                direction,
+                found.volume_cents,
+                0.0,
+                stop_relative=distances.stop_relative or 0,
+                target_relative=distances.target_relative or 0,
+                max_slippage_points=self._settings.max_slippage_points,
+                stop_trigger=self._settings.stop_trigger_method,
+            )
+        if volume_refusal(order, contract) is not None:
+            raise NotPlainError
+        return order
+
+    def _fill(self, close: int) -> Mark:
+        """The bid that orders meet which a bar's close has decided."""
+        if self._met[0] != close:
+            mark = self._pricing.fill_mark(self._symbol, close)
+            if mark is None:
+                raise NotPlainError
+            self._met = close, mark
+        return self._met[1]
 
     def _filled(
-        self, order: Order, contract: Contract, now: float
+        self, order: Order, contract: Contract, when: When
     ) -> tuple[float, float, tuple[float | None, float | None]]:
         """Price, bid and protection of a fill that the market is certain to make."""
-        mark = self._pricing.fill_mark(self._symbol, order.decided_at)
-        seen, quoted = self._tape.last(self._symbol, now), self._tape.last(self._symbol, order.decided_at)
-        if mark is None or seen is None or quoted is None or volume_refusal(order, contract) is not None:
+        bid, seen = self._fill(when.close).bid, self._tape.last(self._symbol, when.at)
+        if seen is None or abs(bid - seen.bid) > NEAR_PRICE * seen.bid:
             raise NotPlainError
-        if abs(mark.bid - seen.bid) > NEAR_PRICE * seen.bid:
-            raise NotPlainError
-        price = fills.deal_price(contract, order.direction, mark.bid)
+        price = fills.deal_price(contract, order.direction, bid)
         protected = protection_prices(order, contract, price)
-        if isinstance(protected, fills.Refusal) or range_refusal(order, contract, price, quoted.bid) is not None:
+        if isinstance(protected, fills.Refusal):
             raise NotPlainError
-        if protection_refusal(contract, order.direction, mark.bid, *protected) is not None:
+        if order.max_slippage_points:
+            quoted = self._tape.last(self._symbol, when.close)
+            if quoted is None or range_refusal(order, contract, price, quoted.bid) is not None:
+                raise NotPlainError
+        if protection_refusal(contract, order.direction, bid, *protected) is not None:
             raise NotPlainError
-        return price, mark.bid, protected
+        return price, bid, protected
 
     def at_risk(self, position: OpenPosition, found: Sized) -> float:
         """More than an entry can lose at its stop with all costs, in minor units."""

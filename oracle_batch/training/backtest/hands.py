@@ -54,6 +54,7 @@ class Hands:
         market: Market = NORMAL,
     ) -> None:
         self._lives, self._bars, self._first, self._setup = lives, bars, first, setup
+        self._market = market
         self._rules = limit_rules(setup.account.risk, setup.home)
         self._models = {life.model.model_id: life.model for life in lives}
         self._closes = [closes_of(life) for life in lives]
@@ -93,8 +94,9 @@ class Hands:
             self._looks,
             prices,
             tape,
-            steady,
             self._chronicle,
+            steady=steady,
+            constant=self._market.profile is None,
         )
 
     def play(self, *, every_look: bool = False) -> Trading:

@@ -17,7 +17,7 @@ class Itinerary:
 
     ``place`` among all looks, ``time`` (Unix seconds), ``ends_day``; ``row`` of the bar whose signal is new there, -1
     where none is; ``known``, how many prices have appeared by then. ``low`` and ``high`` bound the bids from the look
-    before on (see ``Prices.spans``); the first look has none.
+    before on (see ``Prices.spans``); the first look has none. ``wishes`` counts new signals for a position before it.
     """
 
     place: list[int]
@@ -27,6 +27,7 @@ class Itinerary:
     known: list[int]
     low: list[float]
     high: list[float]
+    wishes: list[int]
 
     def __len__(self) -> int:
         return len(self.place)
@@ -48,4 +49,5 @@ def itinerary_of(life: Life, looks: Looks, prices: Prices) -> Itinerary:
         known.tolist(),
         [np.inf, *low.tolist()],
         [-np.inf, *high.tolist()],
+        [0, *np.cumsum(new & (life.action[row] != 0)).tolist()],
     )

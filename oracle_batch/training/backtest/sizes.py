@@ -12,7 +12,7 @@ from oracle_batch.hands.refusal import Refusal
 from oracle_batch.market import fills
 from oracle_batch.market.pricing import Pricing
 from oracle_batch.market.specs import Contract
-from oracle_batch.types import WINDOW
+from oracle_batch.types import ACTIONS, WINDOW
 
 _BALANCE = 1.0
 """Any: where a balance or an equity counts, nothing is asked once."""
@@ -49,6 +49,10 @@ class Sizes:
         if key not in self._known:
             self._known[key] = self._for_all(contract, action, at)
         return self._known[key]
+
+    def all_known(self, contract: Contract, at: float) -> bool:
+        """Whether every wish has a size, and always the same one."""
+        return all(isinstance(self.known(contract, one.index, at), Sized) for one in ACTIONS if one.intensity)
 
     def asked(self, action: int, row: int, quote: Quote, at: float, balance: float, equity: float) -> Sized | Refusal:
         settings, reach = self._settings, None

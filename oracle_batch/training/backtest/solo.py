@@ -9,6 +9,7 @@ both ways to the same deals, money and refusals.
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
@@ -18,15 +19,11 @@ from oracle_batch.broker.base import CloseReason
 from oracle_batch.clock import FrozenClock
 from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands import ledger, sync
-from oracle_batch.hands.account_risk import AccountRisk
-from oracle_batch.hands.anchors import AccountMoney, Booking
-from oracle_batch.hands.anchors import History as Bookings
+from oracle_batch.hands.anchors import AccountMoney
 from oracle_batch.hands.books import Waiting
 from oracle_batch.hands.limit_rules import LimitRules
 from oracle_batch.hands.protection import Sized
 from oracle_batch.hands.refusal import Refusal
-from oracle_batch.hands.reset_days import last_reset, next_reset
-from oracle_batch.hands.roll import roll
 from oracle_batch.market import fills, swaps
 from oracle_batch.market.book import BookedDeal, OpenPosition
 from oracle_batch.market.fills import OrderIds
@@ -34,20 +31,27 @@ from oracle_batch.market.tape import Tape
 from oracle_batch.store.executor import Executor
 from oracle_batch.training.backtest.account import MemoryBroker, Setup
 from oracle_batch.training.backtest.chronicle import Chronicle
+from oracle_batch.training.backtest.day import Day
 from oracle_batch.training.backtest.dealing import Dealer, NotPlainError, When
 from oracle_batch.training.backtest.itinerary import itinerary_of
 from oracle_batch.training.backtest.lives import Life
-from oracle_batch.training.backtest.looks import TICK_AFTER_S, Looks, closes_of
+from oracle_batch.training.backtest.looks import GUARD_AFTER_S, TICK_AFTER_S, Looks, closes_of
 from oracle_batch.training.backtest.prices import Prices
 from oracle_batch.training.backtest.reaching import reached
 from oracle_batch.training.backtest.sizes import Sizes
 from oracle_batch.training.backtest.solo_state import Entered, handed_back, played, taken_over
-from oracle_batch.training.backtest.threat import MARGIN_SHARE, levels_of
+from oracle_batch.training.backtest.threat import MARGIN_SHARE
 from oracle_batch.types import ACTIONS
+
+RESTS: Final = ("CONSECUTIVE_LOSSES_MODEL", "CONSECUTIVE_LOSSES_ACCOUNT")
+"""Why a model rests until an instant."""
 
 
 class Solo:
-    """Takes an account from look to look where that is plain; ``chronicle`` hears of it."""
+    """Takes an account from look to look where that is plain; ``chronicle`` hears of it.
+
+    ``steady`` says that no price moves the conversion rate, ``constant`` that costs do not go by the hour.
+    """
 
     def __init__(
         self,
@@ -60,10 +64,12 @@ class Solo:
         looks: Looks,
         prices: Prices,
         tape: Tape,
-        steady: bool,
         chronicle: Chronicle,
+        *,
+        steady: bool,
+        constant: bool,
     ) -> None:
-        self._life, self._setup, self._rules, self._broker, self._clock = life, setup, rules, broker, clock
+        self._life, self._broker, self._clock = life, broker, clock
         self._looks, self._prices, self._tape, self._chronicle = looks, prices, tape, chronicle
         model = life.model
         self._name, self._symbol = model.model_id, model.broker_symbol
@@ -78,7 +84,10 @@ class Solo:
         self._bar_times: list[int] = life.time.tolist()
         self._closes = closes_of(life)
         self._close_times: list[int] = self._closes.tolist()
+        self._day = Day(rules)
         self._way = itinerary_of(life, looks, prices)
+        self._constant = constant
+        self._resting: tuple[str, float] = "", 0.0
 
     def run(self, place: int, memory: Executor) -> tuple[int, Executor]:
         """Go on from the look at ``place``, none of which is made yet; gives the next one that is to be made."""
@@ -87,9 +96,9 @@ class Solo:
         if state is None:
             return place, memory
         self._state, begun = state, place
-        self._set_lines(state.risk)
+        self._day.begin(state.risk)
         place = self._through(place)
-        if place == begun:
+        if place == begun and not state.fresh:
             return place, memory
         return place, self._hand_back(memory, place)
 
@@ -113,7 +122,8 @@ class Solo:
 
     def _through(self, place: int) -> int:
         way = self._way
-        for number in range(bisect_left(way.place, place), len(way)):
+        number = bisect_left(way.place, place)
+        while number < len(way):
             try:
                 if self._state.position is not None:
                     place = max(place, self._hold(number))
@@ -123,7 +133,8 @@ class Solo:
                 self._look(number)
             except (NotPlainError, OracleBatchError):
                 return way.place[number]
-            place = way.place[number] + 1
+            number = self._rested(number + 1)
+            place = way.place[number - 1] + 1
         return place
 
     # between two looks
@@ -143,7 +154,7 @@ class Solo:
         if not number or begin != way.known[number - 1]:
             low, high = prices.span(begin, end)
         least = state.balance + stake.worst(low if position.direction > 0 else high)
-        if not low <= high or least <= self._floor or least <= MARGIN_SHARE * stake.margin:
+        if not low <= high or least <= self._day.floor or least <= MARGIN_SHARE * stake.margin:
             raise NotPlainError
         deal = None
         if position.contract.swap(position.direction) and swaps.next_rollover(state.clock)[0] <= until:
@@ -176,7 +187,7 @@ class Solo:
 
     def _look(self, number: int) -> None:
         """Raises ``NotPlainError``, or a tape's error, with nothing changed."""
-        state, at, before = self._state, self._way.time[number], self._state.risk
+        state, day, at, before = self._state, self._day, self._way.time[number], self._state.risk
         self._clock.instant = at
         equity, least, position = state.balance, float(state.balance), state.position
         if position is not None and state.stake is not None:
@@ -188,11 +199,12 @@ class Solo:
         told: list[str] = []
         balance = state.balance
         try:
-            if ends_day or at >= self._next_reset:
-                state.risk = self._rolled(before, at, equity, told)
-                if at >= self._next_reset:
-                    self._set_lines(state.risk)
-            if least <= self._floor:
+            if ends_day or at >= day.ends:
+                money = AccountMoney(state.balance, equity, self._digits)
+                state.risk, told = day.rolled(before, at, money, self._chronicle.deals)
+                if at >= day.ends:
+                    day.begin(state.risk)
+            if least <= day.floor:
                 raise NotPlainError
             if row >= 0:
                 self._decide(row, at, equity, least, told)
@@ -204,34 +216,35 @@ class Solo:
             self._chronicle.events[name] += 1
         self._see(at, balance, equity, ends_day=ends_day)
 
+    def _rested(self, number: int) -> int:
+        """The look ``number``, or the first after it at which a resting model may be let in again.
+
+        A rest that has refused an entry of a flat model refuses all, until it ends: nothing closes in between, and no
+        bar without a new signal changes anything. The day's reset is another look's matter.
+        """
+        state, way = self._state, self._way
+        code, until = self._resting
+        if not code:
+            return number
+        self._resting = "", 0.0
+        end = bisect_left(way.time, min(until, self._day.ends - GUARD_AFTER_S), number)
+        if end == number or not self._sizes.all_known(self._dealer.contract(), way.time[number]):
+            return number
+        row = max(way.row[number:end])
+        count, money = way.wishes[end] - way.wishes[number], state.balance / self._unit
+        self._chronicle.seen += [(at, money, money, False) for at in way.time[number:end]]
+        if count:
+            self._chronicle.refusals[code] += count
+            self._chronicle.events["refused"] += count
+            self._chronicle.events["decision"] += count
+        if row >= 0:
+            direction = ACTIONS[self._actions[row]].direction
+            state.row, state.waiting = row, Waiting("missed", direction) if direction else None
+        state.clock, state.known = way.time[end - 1], way.known[end - 1]
+        return end
+
     def _see(self, at: float, balance: int, equity: int, *, ends_day: bool) -> None:
         self._chronicle.seen.append((at, balance / self._unit, equity / self._unit, ends_day))
-
-    def _rolled(self, risk: AccountRisk, at: float, equity: int, told: list[str]) -> AccountRisk:
-        """The account's memory with its anchors as of a look near a reset."""
-        state, anchors, history = self._state, risk.anchors, None
-        assert anchors is not None
-        if at >= self._next_reset:
-            since = min(last_reset(self._rules.day, at)[1], anchors.last_seen.time)
-            results = []
-            for deal in reversed(self._chronicle.deals):
-                if deal.time < since:
-                    break
-                results.append(Booking(deal.time, deal.profit + deal.swap - deal.commission))
-            history = Bookings(since, tuple(reversed(results)), ())
-        money = AccountMoney(state.balance, equity, self._digits)
-        anchors, events = roll(anchors, self._rules, at, money, history)
-        if anchors.balance_source == "estimated":
-            raise NotPlainError
-        told += [event.code.lower() for event in events]
-        return replace(risk, anchors=anchors)
-
-    def _set_lines(self, risk: AccountRisk) -> None:
-        """The equity at which a limit closes positions, and the one at which it stops entries, until the next reset."""
-        anchors = risk.anchors
-        assert anchors is not None
-        self._floor, self._no_entry = levels_of(anchors, self._rules)
-        self._next_reset = next_reset(self._rules.day, anchors.day_start)
 
     def _waiting(self, row: int) -> Waiting | None:
         """What the model waits for after the bar of a row, on which the signal has not changed."""
@@ -263,7 +276,7 @@ class Solo:
                 raise NotPlainError  # kept, and relabelled
             if isinstance(found, Refusal):
                 refusal = found
-            elif least <= self._no_entry:
+            elif least <= self._day.no_entry:
                 raise NotPlainError
             else:
                 refusal = dealer.refusal(state.risk.trades, contract, at)
@@ -271,7 +284,7 @@ class Solo:
                 used, shift = (0, 0) if position is None else (position.margin, 1)
                 ids = state.next_position, state.next_order + shift, state.next_deal + shift
                 entry = dealer.entry(contract, found, desired.direction, when, balance, used, ids)
-                if least - dealer.at_risk(entry[0], found) <= self._no_entry:
+                if least - dealer.at_risk(entry[0], found) <= self._day.no_entry:
                     raise NotPlainError
         if closing is not None:
             self._end(closing)
@@ -282,6 +295,8 @@ class Solo:
         if refusal is not None:
             state.waiting = Waiting("missed", desired.direction)
             self._chronicle.refusals[refusal.code] += 1
+            if self._constant and closing is None and refusal.code in RESTS:
+                self._resting = refusal.code, float(refusal.numbers["until"] or 0.0)
             told.append("refused")
         if closing is not None or entry is not None:
             told.append("plan")

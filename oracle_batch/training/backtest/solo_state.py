@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from msgspec.structs import replace
 
-from oracle_batch.broker.paper_views import deal_view, position_view
+from oracle_batch.broker.paper_views import position_view
 from oracle_batch.config import SymbolSettings
 from oracle_batch.hands import ledger
 from oracle_batch.hands.account_risk import AccountRisk, with_end
@@ -16,7 +16,7 @@ from oracle_batch.hands.prices import RELATIVE_SCALE
 from oracle_batch.hands.protection import Distances, Sized
 from oracle_batch.hands.texts import order_comment
 from oracle_batch.hands.watch import Watch, begin, upkeep
-from oracle_batch.market.book import Book, BookedDeal, OpenPosition, to_money, with_deal
+from oracle_batch.market.book import Book, BookedDeal, OpenPosition, to_money, with_deals
 from oracle_batch.market.engine import Engine
 from oracle_batch.market.pricing import Pricing
 from oracle_batch.store.executor import Executor
@@ -61,7 +61,9 @@ class State:
 
     def end(self, deal: BookedDeal, model: str, keep_s: float, money_digits: int) -> None:
         """Take in the deal that has closed the position."""
-        ended = ledger.ended(deal.position_id, (deal_view(deal, money_digits),), deal.reason, self.commission)
+        money = (to_money(one, money_digits) for one in (deal.profit, deal.commission, deal.swap))
+        profit, commission, swap = money
+        ended = ledger.Ended(deal.position_id, profit, commission, deal.reason, deal.time, swap, self.commission)
         self.risk = with_end(self.risk, model, deal.symbol, ended, deal.time, keep_s)
         self.balance += deal.profit + deal.swap - deal.commission
         self.next_order, self.next_deal = deal.order_id + 1, deal.deal_id + 1
@@ -147,8 +149,7 @@ def handed_back(
 ) -> tuple[Executor, Book]:
     """The books as whole ticks would have left them."""
     name, position = life.model.model_id, state.position
-    for deal in state.fresh:
-        book = with_deal(book, deal)
+    book = with_deals(book, state.fresh)
     old = memory.models[name]
     held, watch = None, None
     if position is not None and state.entered is None:
