@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from oracle_batch.store.records import Event
@@ -18,9 +18,9 @@ LEAD_S = 15.0
 class ArmedTick:
     """A tick that was started some seconds before a close, in a thread; ``close()`` brings its trigger."""
 
-    def __init__(self, world: World, bar: int, *, lead_s: float = LEAD_S) -> None:
+    def __init__(self, world: World, bar: int, *, lead_s: float = LEAD_S, options: Sequence[str] = ()) -> None:
         self._world, self.instant = world, world.lab.close_of(bar)
-        self._armed = threading.Event()
+        self._armed, self._options = threading.Event(), options
         self._results: list[Result] = []
         world.simulator.advance(self.instant - lead_s)
         logging.getLogger("oracle_batch.live").addFilter(self._look)
@@ -37,7 +37,7 @@ class ArmedTick:
         return True
 
     def _run(self) -> None:
-        self._results.append(self._world.cli("tick", "--json", "--arm", "20"))
+        self._results.append(self._world.cli("tick", "--json", "--arm", "20", *self._options))
         self._armed.set()
 
     def close(self) -> Result:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -254,12 +255,47 @@ def test_told_to_end_while_armed_it_sends_nothing_and_says_so(world: World) -> N
 
 
 def test_a_trace_shows_the_stages_and_each_order(world: World) -> None:
+    started(world, "W L1 S1 W")
+    path = world.workspace.home / "trace.json"
+    world.simulator.advance(world.lab.close_of(1) + 1)
+    assert world.cli("tick", "--json", "--trace", str(path)).code == 0
+    names = spans(path)
+    assert {"start", "gather", "decide", "plan", "journal", "send", "commit", "fsync"} <= set(names)
+    assert f"ob-{NAME}-{world.lab.time(NAME, 1)}-1 filled" in names
+    assert "wait" not in names
+
+    result = ArmedTick(world, 2, options=("--trace", str(path))).close()
+    assert world.came_to(result) == ("CLOSE_OPEN", "OK", None)
+    names = spans(path)
+    assert {"start", "gather", "wait", "decide", "plan", "journal", "send", "commit", "fsync"} <= set(names)
+    assert {f"ob-{NAME}-{world.lab.time(NAME, 2)}-{leg} filled" for leg in (0, 1)} <= set(names)
+
+
+def spans(path: Path) -> list[str]:
+    """The names in a trace, all of whose times are sound and whose spans lie within each other on every row."""
+    document = json.loads(path.read_text())
+    rows: dict[int, list[tuple[float, float]]] = {}
+    found = [event for event in document["traceEvents"] if event["ph"] == "X"]
+    named = {event["tid"] for event in document["traceEvents"] if event["ph"] == "M"}
+    for event in found:
+        assert event["ts"] >= 0
+        assert event["dur"] >= 0
+        assert event["tid"] in named
+        rows.setdefault(event["tid"], []).append((event["ts"], event["ts"] + event["dur"]))
+    for row in rows.values():
+        open_until: list[float] = []
+        for began, ended in sorted(row, key=lambda one: (one[0], -one[1])):
+            while open_until and open_until[-1] <= began + 0.002:
+                open_until.pop()
+            assert not open_until or ended <= open_until[-1] + 0.002
+            open_until.append(ended)
+    return [event["name"] for event in found]
+
+
+def test_a_trace_that_cannot_be_written_is_told_before_anything_is_done(world: World) -> None:
     started(world)
     world.simulator.advance(world.lab.close_of(1) + 1)
-    path = world.workspace.home / "trace.json"
-    assert world.cli("tick", "--json", "--trace", str(path)).code == 0
-    document = json.loads(path.read_text())
-    names = [event["name"] for event in document["traceEvents"] if event["ph"] == "X"]
-    assert {"start", "gather", "decide", "plan", "journal", "send", "commit"} <= set(names)
-    assert f"ob-{NAME}-{world.lab.time(NAME, 1)}-1 filled" in names
-    assert all(event["ts"] >= 0 and event["dur"] >= 0 for event in document["traceEvents"] if event["ph"] == "X")
+    result = world.cli("tick", "--trace", str(world.workspace.home / "nowhere" / "trace.json"))
+    assert result.code == 65
+    assert "--trace" in result.err
+    assert world.received("NewOrderReq") == []
