@@ -1,4 +1,4 @@
-"""What a record of trials says: how many there were, which of them are the final seeds, how overfitted the choice is."""
+"""What a record of trials says: how many there were, which are the final seeds, how overfitted the choice is."""
 
 from __future__ import annotations
 
