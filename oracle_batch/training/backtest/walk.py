@@ -73,7 +73,7 @@ class Walk:
         self.entry = np.full(count, np.nan)
 
     def through(self) -> tuple[Ints, Float64]:
-        """Action and entry price of each row: all stretches from a flat twin, then those again that began differently."""
+        """Action and entry price of every row: all stretches from a flat twin, then those that began otherwise."""
         count = len(self.sight)
         begins = np.arange(0, count, max(STRETCH, -(-count // MOST_LANES)))
         ends = np.concatenate([begins[1:], [count]])
