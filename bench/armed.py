@@ -314,8 +314,17 @@ def cold(where: Arena, bar: int) -> tuple[float, float, Close]:
     assert len(orders) == len(SYMBOLS), report
     taken = (max(one["monotonic_ns"] for one in orders) - began) * NANO * MILLI
     look_after(where, close_of(bar) + 60)
-    waited = sum(event["dur"] for event in json.loads(trace.read_text())["traceEvents"] if event["name"] == "limiter")
-    return taken, taken - waited / MILLI, Close(taken, [], report, cpu)
+    return taken, taken - _waited(json.loads(trace.read_text())), Close(taken, [], report, cpu)
+
+
+def _waited(trace: dict[str, Any]) -> float:
+    """Milliseconds in which something waited for its turn in the rate."""
+    waits = sorted((one["ts"], one["ts"] + one["dur"]) for one in trace["traceEvents"] if one["name"] == "limiter")
+    total = until = 0.0
+    for began, ended in waits:
+        total += max(0.0, ended - max(began, until))
+        until = max(until, ended)
+    return total / MILLI
 
 
 def look_after(where: Arena, now: int) -> None:

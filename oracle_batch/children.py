@@ -69,7 +69,7 @@ class Children:
 
     def _tell(self, code: int, what: str) -> None:
         if self._ending and code in (StoppedError.exit_code, -signal.SIGTERM):
-            _log.info("the %s ended as it was told to; nothing was on its way", what)
+            _log.info("the %s ended as it was told to", what)
         elif code == LockHeld.exit_code:
             if what == "tick":
                 _log.warning("another run held the lock; this bar close was left to it")

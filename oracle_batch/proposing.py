@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from oracle_batch import exits, own_accounts, unattended
-from oracle_batch.planning import judge, propose
+from oracle_batch.judging import judge
+from oracle_batch.planning import propose
 from oracle_batch.think import Thought
 from oracle_batch.world import World
 

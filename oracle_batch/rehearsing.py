@@ -16,7 +16,8 @@ from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands import entries
 from oracle_batch.hands.atr import atr
 from oracle_batch.hands.protection import Sized
-from oracle_batch.planning import judge, propose
+from oracle_batch.judging import judge
+from oracle_batch.planning import propose
 from oracle_batch.store import lines
 from oracle_batch.think import Foresight, Thought
 from oracle_batch.types import ACTIONS, TIMEFRAME_SECONDS

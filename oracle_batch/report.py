@@ -82,6 +82,7 @@ class Timing:
         known = [moment for moment in moments if moment is not None]
         if known:
             self.last_order = (max(known) - self.trigger) * 1e3
+            trace.instant("last order", max(known))
 
     def lap(self, stage: str) -> None:
         """Attribute the time since the last lap to a stage."""

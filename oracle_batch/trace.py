@@ -15,10 +15,15 @@ _MICRO: Final = 1e6
 _events: list[dict[str, Any]] | None = None
 
 
-def start() -> None:
-    """Keep from now on what is told."""
+def start(path: Path) -> None:
+    """Keep from now on what is told, for a file that can be written.
+
+    Raises:
+        StateError: it cannot.
+    """
     global _events
     _events = []
+    write(path)
 
 
 def span(name: str, began: float, ended: float, row: str = "tick") -> None:

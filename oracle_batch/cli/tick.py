@@ -90,17 +90,24 @@ def check_arm(arm: float | None, now: str | None) -> None:
 
 @contextmanager
 def _traced(path: Path | None) -> Iterator[None]:
-    """Trace what the block does; the file is written however it ends."""
+    """Trace what the block does; the file is written however it ends, and what the block has done stands without it.
+
+    Raises:
+        StateError: the file cannot be written; the block is not begun.
+    """
     if path is None:
         yield
         return
     from oracle_batch import trace
 
-    trace.start()
+    trace.start(path)
     try:
         yield
     finally:
-        trace.write(path)
+        try:
+            trace.write(path)
+        except OracleBatchError as error:
+            _log.error("%s", error)
 
 
 def _run(workspace: Workspace, settings: Settings, clock: Clock, *, dry_run: bool, arm_s: float | None) -> TickReport:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import Final, NoReturn
 
+from oracle_batch import trace
 from oracle_batch.errors import StateError
 from oracle_batch.store.files import FILE_MODE, refuse_unsafe, state_error
 
@@ -49,7 +51,9 @@ def _write_all(descriptor: int, batch: bytes, size_before: int) -> None:
         view = memoryview(batch)
         while view:
             view = view[os.write(descriptor, view) :]
+        began = time.monotonic()
         os.fsync(descriptor)
+        trace.span("fsync", began, time.monotonic(), "disk")
     except OSError:
         with contextlib.suppress(OSError):  # the first error is the one to tell; the next run cuts a torn line off
             os.ftruncate(descriptor, size_before)

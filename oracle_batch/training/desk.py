@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from threadpoolctl import threadpool_limits
+
 from oracle_batch.bundle.compiled import load_model
 from oracle_batch.errors import OracleBatchError, StateError, UsageError
 from oracle_batch.store.files import replace_all
@@ -73,6 +75,11 @@ def train_one(history: History, order: Order, progress: ShowProgress, crew: Flee
     Raises:
         OracleBatchError: bad data or parameters, or the folder cannot be written.
     """
+    with threadpool_limits(1):  # as on workers: sums of more threads end in other bits
+        return _train_one(history, order, progress, crew)
+
+
+def _train_one(history: History, order: Order, progress: ShowProgress, crew: Fleet) -> Trained | None:
     name = model_id(history.symbol, history.timeframe)
     if order.resume and _finished(history, order, name):
         _log.info("%s: this training is finished, its bundle is there", name)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from oracle_batch.brain import policy
@@ -31,7 +32,15 @@ _ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 
 def new_ppo(env: TradingVecEnv, ppo: PpoParameters, seed: int) -> PPO:
-    """A fresh SB3 model with these parameters, on the CPU: the nets are too small for anything else."""
+    """A fresh SB3 model with these parameters, on the CPU: the nets are too small for anything else.
+
+    Made by one thread: with more, the orthogonal weights that it begins with are others in their last bit.
+    """
+    with threadpool_limits(1):
+        return _fresh(env, ppo, seed)
+
+
+def _fresh(env: TradingVecEnv, ppo: PpoParameters, seed: int) -> PPO:
     return PPO(
         "MlpPolicy",
         env,

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from oracle_batch import cli
+from oracle_batch import cli, verifying
 from oracle_batch.config import load_executor_symbols
+from oracle_batch.hands.anchors import LimitPause
+from oracle_batch.store import executor
 from tests.stateful.killing import Guillotine
 from tests.tick.lab import Lab, came_to, scripted
 from tests.tick.test_sync_scenarios import EURUSD
@@ -73,6 +76,42 @@ def test_a_switch_is_where_it_was_or_where_it_was_put(
         assert command(mine, *words) == 0, place
         assert state(mine) != was, place
         assert mine.tick(2).exit_code == 0, place
+
+
+def test_a_reset_of_limits_is_done_or_not_done_and_done_by_the_next_one(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = lab.books()
+    assert books.risk.anchors is not None
+    pause = LimitPause("maximum", lab.clock.now(), None)
+    risk = replace(books.risk, anchors=replace(books.risk.anchors, pause=pause))
+    lab.workspace.executor_path("paper").write_bytes(executor.encode(replace(books, risk=risk)))
+    now = ["--now", str(lab.close_of(1) + 60)]
+    for mine, place in deaths(lab, Guillotine(monkeypatch), "risk", "reset", *now):
+        assert limit_pause(mine) in (pause, None), place
+        assert mine.tick(1, late=90).exit_code == 0, place
+        assert command(mine, "risk", "reset", "--now", str(lab.close_of(1) + 120)) == 0, place
+        assert limit_pause(mine) is None, place
+        assert verifying.verify(mine.workspace, "paper").problems == [], place
+        assert came_to(mine.tick(2), EURUSD) == ("CLOSE_OPEN", "OK", None), place
+
+
+def limit_pause(lab: Lab) -> LimitPause | None:
+    anchors = lab.books().risk.anchors
+    assert anchors is not None
+    return anchors.pause
+
+
+def test_money_is_moved_once_or_not_at_all(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen = lab.account()["balance"], set()
+    now = ["--now", str(lab.close_of(1) + 60)]
+    for mine, place in deaths(lab, Guillotine(monkeypatch), "paper", "deposit", "100", *now):
+        moved = mine.account()["balance"] - before
+        seen.add(moved)
+        assert came_to(mine.tick(2), EURUSD) == ("CLOSE_OPEN", "OK", None), place
+        assert sum(one.detail["amount"] for one in mine.events("cash_flow")) == moved, place
+        assert verifying.verify(mine.workspace, "paper").problems == [], place
+    assert seen == {0, 10_000}
 
 
 def test_row_54_a_bundle_whose_replacement_died_trades_by_the_old_twin_or_not_at_all(

@@ -59,3 +59,15 @@ def test_row_57_dead_between_the_answer_and_the_file_is_told_and_nothing_was_sen
     again = world.tick(1, late=3)
     assert (again.code, world.deals()) == (78, [])
     assert "oracle-batch login" in again.err
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_a_login_that_died_is_done_by_the_next_one(world: World, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    world.lab.add("EURUSD", "M15", "W L1 W W")
+    world.start()
+    world.play(0)
+    Guillotine(monkeypatch).run(lambda: world.cli("login", clock=False), at, 0.5 if at % 2 else 0.0)
+    assert world.cli("login", clock=False).code == 0
+    assert world.play(1).code == 0
+    assert not any(one.name.endswith(".tmp") for one in world.workspace.home.rglob("*"))
+    world.agree()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 
+import pytest
+
+from oracle_batch.broker.paper import PaperBroker
+from oracle_batch.clock import SystemClock
 from oracle_batch.report import TickReport
 from oracle_batch.tick import tick
 from oracle_batch.world import Job
@@ -86,3 +91,50 @@ def test_a_close_that_no_model_is_ready_for_is_looked_at_from_the_files(lab: Lab
     assert clock.now() >= lab.close_of(0) + 901, "it has waited for the close all the same"
     assert "EURUSD_H1" not in report.accounts["paper"].models
     assert report.accounts["paper"].models["GBPUSD_M15"].error is not None
+
+
+class Machine(SystemClock):
+    """The machine's clock as it would be some time before a close, set by so much after a while."""
+
+    def __init__(self, instant: float, *, set_by_s: float = 0.0, after_s: float = 0.0) -> None:
+        self._ahead, self._set_by, self._set_at = instant - time.time(), set_by_s, time.time() + after_s
+
+    def now(self) -> float:
+        wall = time.time()
+        return wall + self._ahead + (self._set_by if wall >= self._set_at else 0.0)
+
+
+def test_a_clock_that_is_set_while_armed_is_followed_and_its_bars_are_asked_for(lab: Lab) -> None:
+    lab.add("EURUSD", "M15", "W L1 W")
+    lab.tick(0)
+    clock = Machine(lab.close_of(1) - 2.0, set_by_s=2.2, after_s=1.0)
+    report = run(tick(Job(lab.workspace, lab.settings, clock, arm_s=20.0)))
+    assert came_to(report, NAME) == ("OPEN", "OK", None)
+    (event,) = lab.events("clock_stepped")
+    assert abs(event.detail["by_s"] - 2.2) < 0.2
+    assert len(lab.events("armed_in_vain")) == 1
+    assert len(lab.deals()) == 1
+
+
+def test_a_feed_that_does_not_answer_after_the_close_has_its_bars_asked_for(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.add("EURUSD", "M15", "W L1 W")
+    lab.tick(0)
+
+    async def silent(_: PaperBroker) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(PaperBroker, "confirm", silent)
+    report = run(tick(Job(lab.workspace, lab.settings, Machine(lab.close_of(1) - 0.5), arm_s=20.0)))
+    assert came_to(report, NAME) == ("OPEN", "OK", None)
+    assert [len(lab.events(name)) for name in ("line_silent", "armed_in_vain", "clock_stepped")] == [1, 1, 0]
+    assert len(lab.deals()) == 1
+
+
+def test_on_the_machines_clock_an_armed_tick_comes_to_the_same(lab: Lab) -> None:
+    lab.add("EURUSD", "M15", "W L1 W")
+    lab.tick(0)
+    report = run(tick(Job(lab.workspace, lab.settings, Machine(lab.close_of(1) - 0.5), arm_s=20.0)))
+    assert came_to(report, NAME) == ("OPEN", "OK", None)
+    assert not [one for one in lab.journal() if getattr(one, "name", "") in ("line_silent", "armed_in_vain")]

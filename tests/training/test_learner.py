@@ -11,6 +11,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.logger import Logger
+from threadpoolctl import threadpool_limits
 
 from oracle_batch.brain import policy
 from oracle_batch.training.learner import Learner, Rollout, new_ppo
@@ -100,6 +101,16 @@ def test_the_gradient_is_the_one_autograd_finds() -> None:
     (-surrogate + 0.5 * error - 0.01 * entropy.mean()).backward()
     expected = np.concatenate([part.grad.numpy().ravel() for part in nets._torch_parameters])
     assert np.allclose(nets.slopes, expected, atol=1e-6)
+
+
+def test_a_model_begins_alike_whatever_the_number_of_threads() -> None:
+    """Nets of the default size, which are large enough for a second thread to change what a sum comes to."""
+    parameters = PpoParameters(n_steps=256, n_envs=8, batch_size=256)
+    begun = []
+    for threads in (1, 2, 4):
+        with threadpool_limits(threads):
+            begun.append([weight.tobytes() for weight in learner(parameters).actor.weights])
+    assert begun[0] == begun[1] == begun[2]
 
 
 def test_the_save_file_is_a_plain_sb3_model_with_the_trained_weights() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from oracle_batch.openapi.messages import api, model
 _log = logging.getLogger(__name__)
 
 ACCOUNT_ID: Final = "broker.ctrader.account_id"
+OTHER_S: Final = 0.5
+"""How long a pair that another command has just been given may take into the token file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,11 @@ class AccountAccess:
         except Refused as refusal:
             if refusal.meaning == "retry later":
                 raise
+            await asyncio.sleep(OTHER_S)
+            kept = self._store.load()
+            if kept.access_token != old.access_token:  # a command that needs no lock was quicker
+                self._credentials = kept
+                return
             why = f"the access token has expired and its renewal was refused: {refusal.code}"
             raise ConfigError(why, fix=LOGIN) from refusal
         fresh = Credentials(old.client_id, old.client_secret, answer.accessToken, answer.refreshToken)

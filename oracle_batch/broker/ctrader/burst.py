@@ -266,9 +266,8 @@ class Burst:
             if course.state == "sent" and course.leg.concerns(report, envelope.client_msg_id):
                 course.leg.hear(report)
                 if trace.is_on():
-                    trace.span(
-                        f"{course.leg.intent.intent_id} {report.kind}", course.sent_at, time.monotonic(), "orders"
-                    )
+                    leg = course.leg.intent.intent_id
+                    trace.span(f"{leg} {report.kind}", course.sent_at, time.monotonic(), leg)
                 if course.leg.confirmed:  # at most its deals are missing
                     settled = self._loop.time() + self._session.patience.settle_s
                     course.deadline = min(course.deadline, settled)

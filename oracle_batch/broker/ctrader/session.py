@@ -256,7 +256,7 @@ class Session:
                     raise NoAnswer(f"no place for a request in {QUEUE_S:g} s", fix="run again")
                 began = time.monotonic()
                 await asyncio.sleep(wait_s)
-                trace.span("limiter", began, time.monotonic(), "waiting")
+                trace.span("limiter", began, time.monotonic(), "history" if historical else "requests")
 
     async def _connect(self) -> None:
         if self._reactor is None:

@@ -10,7 +10,8 @@ from typing import Any
 from oracle_batch import guarding, unattended
 from oracle_batch.bars import Bars
 from oracle_batch.brain.twin import FLAT, TwinState
-from oracle_batch.planning import judge, propose
+from oracle_batch.judging import judge
+from oracle_batch.planning import propose
 from oracle_batch.sheltering import shelter
 from oracle_batch.store.executor import Executor
 from oracle_batch.store.twins import TwinFile

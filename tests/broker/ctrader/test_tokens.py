@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from oracle_batch.broker.ctrader import access
 from oracle_batch.broker.ctrader import tokens as tokens_module
 from oracle_batch.broker.ctrader.login import log_in
 from oracle_batch.broker.ctrader.tokens import Credentials, TokenStore
@@ -122,6 +123,33 @@ def test_an_expired_token_is_renewed_on_the_way_in_and_the_next_run_knows(tmp_pa
             assert len(await again.positions()) == 1
             await again.close()
             assert found.requests("RefreshTokenReq") == 1
+
+    run(scenario())
+
+
+def test_of_two_that_renew_at_once_the_slower_takes_the_pair_of_the_quicker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`status --live` holds no lock: it may renew while a tick is about to."""
+    real, others = access.authorise_application, [0]
+
+    async def scenario() -> None:
+        async with lab(tmp_path, connect=False) as found:
+            found.server.expire_tokens()
+
+            async def authorise(session: Any, credentials: Credentials) -> None:
+                await real(session, credentials)
+                others[0] += 1
+                if others[0] == 2:  # the slower one has read the file, and asks for its renewal next
+                    await found.make().connect()
+
+            monkeypatch.setattr(access, "authorise_application", authorise)
+            await found.broker.connect()
+            await opened(found)
+            assert found.requests("RefreshTokenReq") == 2
+            assert TokenStore(found.workspace.tokens, {}).load().access_token == (
+                found.server.tokens.current.access_token
+            )
 
     run(scenario())
 

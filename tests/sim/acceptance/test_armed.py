@@ -3,87 +3,30 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
 
 from oracle_batch import arming, live
-from oracle_batch.store.records import Close, Event
-from tests.sim.acceptance.world import PATIENCE_S, Result, World
-
-NAME = "EURUSD_M15"
-LEAD_S = 15.0
-
-
-class ArmedTick:
-    """A tick that was started some seconds before a close, in a thread; ``close()`` brings its trigger."""
-
-    def __init__(self, world: World, bar: int, *, lead_s: float = LEAD_S) -> None:
-        self._world, self.instant = world, world.lab.close_of(bar)
-        self._armed = threading.Event()
-        self._results: list[Result] = []
-        world.simulator.advance(self.instant - lead_s)
-        logging.getLogger("oracle_batch.live").addFilter(self._look)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        try:
-            assert self._armed.wait(PATIENCE_S)
-        finally:
-            logging.getLogger("oracle_batch.live").removeFilter(self._look)
-
-    def _look(self, record: logging.LogRecord) -> bool:
-        if record.getMessage().startswith("armed for"):
-            self._armed.set()
-        return True
-
-    def _run(self) -> None:
-        self._results.append(self._world.cli("tick", "--json", "--arm", "20"))
-        self._armed.set()
-
-    def close(self) -> Result:
-        """Play to the trigger and see the tick through."""
-        self._world.simulator.advance(self.instant + 0.5)
-        self._world.simulator.advance(self.instant + 1)
-        self._thread.join(PATIENCE_S)
-        (result,) = self._results
-        return result
-
-
-def started(world: World, script: str = "W L1 W W", **options: Any) -> None:
-    """One model, warmed up and ticked once."""
-    world.lab.add("EURUSD", "M15", script)
-    world.start(**options)
-    world.play(0)
-
-
-def events(world: World, name: str) -> list[Event]:
-    return [one for one in world.journal() if isinstance(one, Event) and one.name == name]
-
-
-def until_received(world: World, kind: str, count: int) -> None:
-    """Wait for a request to have come so many times."""
-    until = time.monotonic() + PATIENCE_S
-    while [one["type"] for one in world.simulator.state()["received"]].count(kind) < count:
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
-def count_of(world: World, kind: str) -> int:
-    return [one["type"] for one in world.simulator.state()["received"]].count(kind)
-
-
-def cut(world: World) -> None:
-    """End every line; on the simulator's own loop."""
-    for line in list(world.simulator.server.lines):
-        line.drop("cut by the test")
+from oracle_batch.store.records import Close
+from tests.sim.acceptance.armed import (
+    LEAD_S,
+    NAME,
+    ArmedTick,
+    close_by_hand,
+    count_of,
+    cut,
+    events,
+    started,
+    until_received,
+    wait_for,
+)
+from tests.sim.acceptance.world import PATIENCE_S, World
 
 
 def test_the_streamed_bar_is_traded_and_only_then_is_anything_asked(world: World) -> None:
@@ -292,18 +235,6 @@ def count_drafts(monkeypatch: pytest.MonkeyPatch) -> list[live.Draft | None]:
     return made
 
 
-def close_by_hand(world: World, account: int, position: int) -> None:
-    """Somebody else on the account closes a position."""
-
-    (volume,) = [one["volume"] for one in world.simulator.state()["positions"] if one["position_id"] == position]
-
-    def work() -> None:
-        server = world.simulator.server
-        server.publish(server.exchange.close(account, position, volume))
-
-    world.simulator.call(work)
-
-
 def test_told_to_end_while_armed_it_sends_nothing_and_says_so(world: World) -> None:
     started(world)
     world.simulator.advance(world.lab.close_of(1) - LEAD_S)
@@ -323,20 +254,48 @@ def test_told_to_end_while_armed_it_sends_nothing_and_says_so(world: World) -> N
     assert world.came_to(world.tick(1)) == ("OPEN", "OK", None), "the lock is free, and the next run acts"
 
 
-def wait_for(read: Callable[[], str], words: str) -> None:
-    while line := read():
-        if words in line:
-            return
-    raise AssertionError(f"no {words!r}")
-
-
 def test_a_trace_shows_the_stages_and_each_order(world: World) -> None:
+    started(world, "W L1 S1 W")
+    path = world.workspace.home / "trace.json"
+    world.simulator.advance(world.lab.close_of(1) + 1)
+    assert world.cli("tick", "--json", "--trace", str(path)).code == 0
+    names = spans(path)
+    assert {"start", "gather", "decide", "plan", "journal", "send", "commit", "fsync"} <= set(names)
+    assert f"ob-{NAME}-{world.lab.time(NAME, 1)}-1 filled" in names
+    assert "wait" not in names
+
+    result = ArmedTick(world, 2, options=("--trace", str(path))).close()
+    assert world.came_to(result) == ("CLOSE_OPEN", "OK", None)
+    names = spans(path)
+    assert {"start", "gather", "wait", "decide", "plan", "journal", "send", "commit", "fsync"} <= set(names)
+    assert {f"ob-{NAME}-{world.lab.time(NAME, 2)}-{leg} filled" for leg in (0, 1)} <= set(names)
+
+
+def spans(path: Path) -> list[str]:
+    """The names in a trace, all of whose times are sound and whose spans lie within each other on every row."""
+    document = json.loads(path.read_text())
+    rows: dict[int, list[tuple[float, float]]] = {}
+    found = [event for event in document["traceEvents"] if event["ph"] == "X"]
+    named = {event["tid"] for event in document["traceEvents"] if event["ph"] == "M"}
+    for event in found:
+        assert event["ts"] >= 0
+        assert event["dur"] >= 0
+        assert event["tid"] in named
+        rows.setdefault(event["tid"], []).append((event["ts"], event["ts"] + event["dur"]))
+    for row in rows.values():
+        open_until: list[float] = []
+        for began, ended in sorted(row, key=lambda one: (one[0], -one[1])):
+            while open_until and open_until[-1] <= began + 0.002:
+                open_until.pop()
+            assert not open_until or ended <= open_until[-1] + 0.002
+            open_until.append(ended)
+    return [event["name"] for event in found]
+
+
+def test_a_trace_that_cannot_be_written_is_told_before_anything_is_done(world: World) -> None:
     started(world)
     world.simulator.advance(world.lab.close_of(1) + 1)
-    path = world.workspace.home / "trace.json"
-    assert world.cli("tick", "--json", "--trace", str(path)).code == 0
-    document = json.loads(path.read_text())
-    names = [event["name"] for event in document["traceEvents"] if event["ph"] == "X"]
-    assert {"start", "gather", "decide", "plan", "journal", "send", "commit"} <= set(names)
-    assert f"ob-{NAME}-{world.lab.time(NAME, 1)}-1 filled" in names
-    assert all(event["ts"] >= 0 and event["dur"] >= 0 for event in document["traceEvents"] if event["ph"] == "X")
+    result = world.cli("tick", "--trace", str(world.workspace.home / "nowhere" / "trace.json"))
+    assert result.code == 65
+    assert "--trace" in result.err
+    assert world.received("NewOrderReq") == []
