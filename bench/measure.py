@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import armed, backtests, cold, durable, fleet, plan, resident, training, wire
+from bench import armed, backtests, cold, durable, fleet, plan, resident, scale, training, wire
 from oracle_batch.bars import FIELDS, Bars
 from oracle_batch.brain.decide import SERIES, Brain, Decision, Windows, replay
 from oracle_batch.brain.twin import FLAT
@@ -50,6 +50,9 @@ class Sizes:
     armed_closes: int = 102
     armed_turns: int = 9
     armed_colds: int = 5
+    scaled_models: int = 2000
+    scaled_accounts: int = 50
+    scaled_ticks: int = 2
     bursts: int = 9
     connects: int = 9
     burst_orders: int = 20
@@ -247,6 +250,13 @@ def measure_armed(home: Path, sizes: Sizes) -> Numbers:
     return armed.measure(home, closes=sizes.armed_closes, turns=sizes.armed_turns, colds=sizes.armed_colds)
 
 
+def measure_scale(home: Path, sizes: Sizes) -> Numbers:
+    """Cold ticks of very many models, and of many accounts."""
+    return scale.measure(
+        home, models=sizes.scaled_models, few=sizes.models, accounts=sizes.scaled_accounts, count=sizes.scaled_ticks
+    )
+
+
 def measure(home: Path, sizes: Sizes) -> Numbers:
     """Everything, in a workspace that is made at ``home``."""
     say(f"writing a workspace of {sizes.models} models")
@@ -261,6 +271,7 @@ def measure(home: Path, sizes: Sizes) -> Numbers:
         ("planning", lambda: measure_plans(sizes)),
         ("the wire", lambda: measure_wire(home / "wire", sizes)),
         ("armed ticks", lambda: measure_armed(home / "armed", sizes)),
+        ("many models, many accounts", lambda: measure_scale(home / "scale", sizes)),
         ("decisions", lambda: measure_decisions(models, sizes)),
         ("replay", lambda: measure_replay(models[0], sizes)),
         ("the reference: pandas, hmmlearn, SB3", lambda: measure_reference(bundles, models, sizes)),

@@ -90,7 +90,10 @@ async def uninterrupted(work: Coroutine[Any, Any, T]) -> T:
         _noted.append(True)
         if not task.done():
             _log.warning("told to end: first finishing the orders that are on their way")
-            await asyncio.wait({task}, timeout=FINISH_S)
+        clock, until = asyncio.get_running_loop().time, asyncio.get_running_loop().time() + FINISH_S
+        while not task.done() and (left := until - clock()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):  # the deadline has passed as well
+                await asyncio.wait({task}, timeout=left)
         if not task.done():
             task.cancel()
         return await task

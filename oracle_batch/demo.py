@@ -22,10 +22,10 @@ from oracle_batch.config import Settings, load_settings
 from oracle_batch.errors import ConfigError, UsageError
 from oracle_batch.market.book import to_money
 from oracle_batch.market.feed import Feed
-from oracle_batch.status import read_status
 from oracle_batch.store.files import replace_atomically
 from oracle_batch.store.lock import hold
 from oracle_batch.store.workspace import Workspace
+from oracle_batch.surveying import read_status
 from oracle_batch.tick import tick
 from oracle_batch.types import TIMEFRAME_SECONDS
 from oracle_batch.warmup import ShowProgress, warm_up

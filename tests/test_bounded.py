@@ -84,6 +84,22 @@ def test_a_second_sigterm_does_not_cut_short_what_the_first_one_lets_finish() ->
     assert done == ["booked"]
 
 
+def test_a_deadline_that_passes_after_it_was_told_to_end_cuts_nothing_short() -> None:
+    done: list[str] = []
+
+    async def burst() -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.6)
+        done.append("booked")
+        return "whole"
+
+    async def work() -> str:
+        return await bounded.uninterrupted(burst())
+
+    assert bounded.run(work, 0.2) == "whole"
+    assert done == ["booked"]
+
+
 def test_even_what_is_being_sent_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded, "FINISH_S", 0.1)
 

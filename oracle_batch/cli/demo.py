@@ -54,7 +54,7 @@ def _play(folder: Path, count: int) -> None:
     from oracle_batch.cli.status import show
     from oracle_batch.config import load_settings
     from oracle_batch.demo import closes, play, prepare
-    from oracle_batch.status import read_status
+    from oracle_batch.surveying import read_status
     from oracle_batch.types import utc
 
     workspace = prepare(folder)

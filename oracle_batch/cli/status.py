@@ -32,7 +32,7 @@ def status(
     clock: ClockOf = None,
 ) -> None:
     """What the state files say: bars, twins, real against desired, the last decision, problems."""
-    from oracle_batch.status import read_status
+    from oracle_batch.surveying import read_status
 
     session: Session = ctx.obj
     time, workspace = chosen_clock(ctx, now, clock), session.existing_workspace()

@@ -100,12 +100,16 @@ def _write_all(files: Sequence[tuple[Path, bytes]]) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(WRITERS) as pool:
-        written = [pool.submit(_write_one, files, place) for place in range(len(files))]
         try:
-            for one in written:
+            for one in [pool.submit(_write_one, files, place) for place in range(len(files))]:
                 one.result()
+            return
+        except RuntimeError:  # the system gives no thread: one after another, then
+            pass
         finally:
             pool.shutdown(cancel_futures=True)
+    for place in range(len(files)):
+        _write_one(files, place)
 
 
 def _write_one(files: Sequence[tuple[Path, bytes]], place: int) -> None:

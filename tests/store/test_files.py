@@ -6,8 +6,10 @@ import errno
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,22 +123,20 @@ def test_a_real_size_limit_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 KILLED = """
-import os, sys
+import itertools, os, sys
 from pathlib import Path
 from oracle_batch.store.files import replace_all
 at, folder = int(sys.argv[1]), Path(sys.argv[2])
-calls = 0
+calls = itertools.count(1)
 def killed(real):
     def call(*args, **options):
-        global calls
-        calls += 1
-        if calls == at:
+        if next(calls) == at:
             os._exit(9)
         return real(*args, **options)
     return call
 for name in ("open", "write", "fsync", "replace"):
     setattr(os, name, killed(getattr(os, name)))
-replace_all([(folder / "bars", b"new"), (folder / "twin", b"new")])
+replace_all([(path, b"new") for path in sorted(folder.iterdir())])
 """
 
 
@@ -251,3 +251,45 @@ def test_one_of_many_that_cannot_be_written_is_named_and_nothing_has_changed(
     assert refused.value.file == str(tmp_path / "077")
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"old"}
     assert len(list(tmp_path.iterdir())) == 150
+
+
+def test_many_files_are_written_without_threads_where_the_system_gives_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    replace_all(many(tmp_path))
+    assert [path.read_bytes() for path, _ in many(tmp_path)] == [data for _, data in many(tmp_path)]
+    assert len(list(tmp_path.iterdir())) == 150
+
+
+def test_the_folder_of_many_is_on_disk_after_the_last_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order, fsync, rename = list[str](), os.fsync, Path.replace
+
+    def noted(descriptor: int) -> None:
+        fsync(descriptor)
+        order.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+
+    def renamed(self: Path, target: Path) -> Path:
+        order.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(Path, "replace", renamed)
+    replace_all(many(tmp_path))
+    assert order == ["file"] * 150 + ["rename"] * 150 + ["folder"]
+
+
+@pytest.mark.parametrize(("at", "renamed"), [(1, 0), (100, 0), (450, 0), (451, 0), (452, 1), (600, 149), (601, 150)])
+def test_killed_while_many_are_replaced_the_first_are_new_and_the_rest_old(
+    at: int, renamed: int, tmp_path: Path
+) -> None:
+    """Of 150 files each is opened, written and fsync'd first, then each is renamed, then the folder is opened."""
+    for path, _ in many(tmp_path):
+        path.write_bytes(b"old")
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(at), str(tmp_path)], check=False)
+    assert ended.returncode == 9
+    clean_temps(tmp_path)
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == [b"new"] * renamed + [b"old"] * (150 - renamed)

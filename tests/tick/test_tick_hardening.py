@@ -108,7 +108,7 @@ def test_a_run_that_fails_as_a_whole_still_prints_its_object(tmp_path: Path) -> 
 
 
 def test_status_names_a_damaged_journal(lab: Lab) -> None:
-    from oracle_batch.status import read_status
+    from oracle_batch.surveying import read_status
 
     opened(lab, "L1")
     path = next(lab.workspace.journal_folder("paper").iterdir())

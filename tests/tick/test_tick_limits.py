@@ -16,7 +16,7 @@ import pytest
 from oracle_batch.bars import Bars
 from oracle_batch.operating.job import Job
 from oracle_batch.operating.risk_resetting import reset_risk
-from oracle_batch.status import read_status
+from oracle_batch.surveying import read_status
 from tests.tick.lab import T0, Lab, came_to
 from tests.tick.test_sync_scenarios import EURUSD, NOOP, OPENED
 from tests.tick.test_tick_entries import refusal

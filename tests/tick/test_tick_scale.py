@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from oracle_batch.broker.paper import PaperBroker
-from oracle_batch.store import files
+from oracle_batch.store import files, twins
+from oracle_batch.surveying import read_status
 from tests.tick.lab import T0, Lab
 
 ORDERS = 5
@@ -106,3 +107,19 @@ def test_no_state_file_is_written_between_the_trigger_and_the_orders(
     last = max(place for place, what in enumerate(passed) if what == "orders out")
     assert {"bars", "twin", "executor"}.isdisjoint(passed[:last])
     assert [name for name, _ in itertools.groupby(passed[last + 1 :])] == ["bars", "twin", "executor"]
+
+
+def test_the_status_reads_each_twin_once_however_many_accounts_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, read, load = workspace(tmp_path / "home", 3, "one", "two", "three"), list[str](), twins.load
+
+    def noted(path: Path, *rest: Any) -> Any:
+        read.append(path.stem)
+        return load(path, *rest)
+
+    monkeypatch.setattr(twins, "load", noted)
+    status = read_status(lab.workspace, lab.settings, lab.clock.now())
+    assert sorted(read) == ["S0000_M15", "S0001_M15", "S0002_M15"]
+    told = [one.desired for account in status.accounts.values() for one in account.models.values()]
+    assert told == ["LONG_WEAK"] * 9
