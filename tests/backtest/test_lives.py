@@ -13,7 +13,7 @@ from oracle_batch.brain import decide, twin
 from oracle_batch.brain.twin import FLAT
 from oracle_batch.bundle.model import Model
 from oracle_batch.errors import BarError
-from oracle_batch.training.backtest import lives
+from oracle_batch.training.backtest import walk
 from oracle_batch.training.backtest.lives import Life, joins, live, obey, observations, see
 from tests.backtest import samples
 
@@ -47,14 +47,14 @@ def test_the_other_decodings_live_too(decoding: str) -> None:
 
 def test_where_every_decision_is_a_close_call_the_live_code_decides_it(monkeypatch: pytest.MonkeyPatch) -> None:
     model, bars = samples.model("USDJPY_H1"), samples.bars("USDJPY_H1", 349 + 300)
-    monkeypatch.setattr(lives, "doubt", lambda net, lot: float("inf"))
+    monkeypatch.setattr(walk, "doubt", lambda net, lot: float("inf"))
     same(live(see(model, bars)), decide.replay(model, bars, FLAT, 300))
 
 
 @pytest.mark.parametrize("stretch", [1, 7, 1000])
 def test_how_history_is_cut_changes_nothing(stretch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, bars = samples.model("EURUSD_M15"), samples.bars("EURUSD_M15", 349 + 300)
-    monkeypatch.setattr(lives, "STRETCH", stretch)
+    monkeypatch.setattr(walk, "STRETCH", stretch)
     same(live(see(model, bars)), decide.replay(model, bars, FLAT, 300))
 
 
@@ -67,7 +67,7 @@ def test_the_bound_on_rounding_holds_between_one_row_and_many() -> None:
     stack = policy.stack_policies([model.policy])
     together = policy.logits(stack, rows[None])[0].astype(np.float64)
     alone = np.array([policy.logits(stack, row[None, None])[0, 0] for row in rows], np.float64)
-    assert 0 < 2 * np.abs(together - alone).max() <= lives.doubt(model.policy, max(model.costs.lot_sizes))
+    assert 0 < 2 * np.abs(together - alone).max() <= walk.doubt(model.policy, max(model.costs.lot_sizes))
 
 
 def test_observations_are_those_of_the_replay() -> None:
@@ -89,7 +89,7 @@ def test_twins_from_other_bars_join_where_the_replay_says() -> None:
             strict=True,
         )
         meeting = next(place for place, (mine, theirs) in enumerate(pairs) if mine == theirs)
-        assert meeting < after <= meeting + lives.MOST_AHEAD
+        assert meeting < after <= meeting + walk.MOST_AHEAD
 
 
 @settings(max_examples=40, deadline=None)

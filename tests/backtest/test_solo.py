@@ -286,3 +286,47 @@ def test_columns_of_prices_are_the_tape() -> None:
         for place, (first, last) in enumerate(itertools.pairwise(known)):
             bids = [step.bid for step in steps[max(first - 1, 0) : last]]
             assert (low[place], high[place]) == (min(bids), max(bids))
+
+
+def made_up(seed: int, among: tuple[int, ...], entry: dict[str, Any], market: Market, count: int, **risk: Any) -> Case:
+    account = AccountSettings()
+    return Case(
+        "EURUSD_M15",
+        walk("EURUSD_M15", seed, count, 3.0, 0.05, 0),
+        signals(seed, count, 0.6, among),
+        SymbolSettings(enabled=True, max_spread_pips=0.0, **entry),
+        with_(account, risk=with_(account.risk, **risk)),
+        TickSettings(),
+        Contract(),
+        market,
+    )
+
+
+def test_a_volume_that_stays_the_same_is_kept() -> None:
+    lots = {"lot_weak": 0.02, "lot_moderate": 0.021, "lot_strong": 0.05, "sl_usd": 40.0}
+    fewer, _ = compare(made_up(1, (1, 2, 3), lots, Market(), 100, max_consecutive_losses=0))
+    changes = int(np.count_nonzero(np.diff(signals(1, 100, 0.6, (1, 2, 3)))))
+    assert 10 < len(fewer.deals) < 2 * changes
+
+
+def test_a_rest_in_which_the_spread_forbids_some_hours_anyway() -> None:
+    profile = Profile("EURUSD", tuple(0.0001 if hour % 3 else 0.01 for hour in range(24)), "made up")
+    case = made_up(5, (1, 4), {"sl_usd": 5.0}, Market(profile), 250, max_consecutive_losses=2, cooldown_min=600.0)
+    fewer, _ = compare(case)
+    assert min(fewer.refusals["STOP_TOO_CLOSE"], fewer.refusals["CONSECUTIVE_LOSSES_MODEL"]) > 10
+
+
+@pytest.mark.parametrize(("stop", "refusal"), [(0.0, "DAILY_LOSS"), (12.0, "LOSS_BUDGET")])
+def test_near_a_limit_whole_looks_judge(stop: float, refusal: str) -> None:
+    entry = {"sl_usd": stop, "lot_strong": 0.2}
+    case = made_up(9, (0, 3, 6), entry, Market(), 250, max_daily_loss_pct=0.2, max_consecutive_losses=0)
+    fewer, _ = compare(case)
+    assert fewer.refusals[refusal] > 0
+
+
+def test_a_rest_ends_at_its_minute_and_a_day_within_it_is_reset() -> None:
+    case = made_up(3, (1, 5), {"sl_usd": 4.0}, Market(), 300, max_consecutive_losses=1, cooldown_min=1000.0)
+    fewer, _ = compare(case)
+    assert fewer.refusals["CONSECUTIVE_LOSSES_MODEL"] > 40
+    assert len(fewer.deals) > 4
+    assert np.count_nonzero(fewer.day_end) > 3
