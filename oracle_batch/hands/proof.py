@@ -48,7 +48,7 @@ def _opening(leg: OpenIntent, seen: Evidence, known_ids: frozenset[int]) -> Find
     if any(order.state == "working" for order in orders):
         return "unsure"
     fills = tuple(deal for deal in seen.deals if deal.client_order_id == leg.intent_id and not deal.closing)
-    if fills and not _seen_through(fills[0].position_id, seen):
+    if fills and not _seen_through(fills, seen):
         return "unsure"  # the list of positions is behind
     if fills:
         volume = sum(deal.volume_cents for deal in fills)
@@ -64,10 +64,13 @@ def _opening(leg: OpenIntent, seen: Evidence, known_ids: frozenset[int]) -> Find
     return "absent" if refused is None else Ack(leg.intent_id, "FAIL", _REFUSED[refused.state])
 
 
-def _seen_through(position_id: int, seen: Evidence) -> bool:
-    """Whether a position that a fill has opened is listed, or has ended since."""
-    listed = any(position.position_id == position_id for position in seen.positions)
-    return listed or any(deal.closing and deal.position_id == position_id for deal in seen.deals)
+def _seen_through(fills: Sequence[Deal], seen: Evidence) -> bool:
+    """Whether the position that fills have opened is listed, or has ended since: as a whole, not in part."""
+    position_id = fills[0].position_id
+    if any(position.position_id == position_id for position in seen.positions):
+        return True
+    closed = sum(deal.volume_cents for deal in seen.deals if deal.closing and deal.position_id == position_id)
+    return closed >= sum(deal.volume_cents for deal in fills)
 
 
 def _closing(leg: CloseIntent, seen: Evidence) -> Finding:

@@ -59,6 +59,13 @@ def test_a_fill_whose_position_is_neither_listed_nor_ended_is_waited_for() -> No
     assert (found.status, found.deals) == ("OK", (fill,))
 
 
+def test_a_fill_of_which_others_have_closed_a_part_only_has_not_ended() -> None:
+    """Its position is not listed yet, and is open all the same."""
+    fill = deal(8, closing=False, client=OPEN.intent_id)
+    part = replace(deal(8, closing=True), deal_id=2, volume_cents=fill.volume_cents // 2)
+    assert find(OPEN, seen(orders=[order("filled")], deals=[fill, part])) == "unsure"
+
+
 def test_a_close_that_was_filled_without_a_deal_yet_is_waited_for() -> None:
     """Else it would be sent again, and the end that it made would never be told."""
     held = replace(OLD, position_id=CLOSE.position_id)

@@ -96,6 +96,9 @@ def _on_record(lab: Lab, account: str, name: str, bar_time: int, leg: str) -> bo
         told = getattr(record, "name", "") in ("refused", "decision") and detail.get("bar_time") == bar_time
         if told and record.model == name and (detail.get("code") or detail.get("reason")):
             return True
+        planned = getattr(record, "name", "") == "plan" and detail.get("bar_time") == bar_time
+        if planned and record.model == name and detail.get("waiting"):
+            return True
     return False
 
 
