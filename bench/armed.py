@@ -363,10 +363,11 @@ def begun(folder: Path, habit: Habit, closes: int) -> Iterator[Arena]:
 def measure(folder: Path, *, closes: int, turns: int, colds: int) -> dict[str, float]:
     """Every key that has to do with armed and cold ticks."""
     with ExitStack() as stack:
-        bars = -(-closes // LANES) + colds + 3
-        lanes = [stack.enter_context(begun(folder / f"lane-{number}", "in and out", bars)) for number in range(LANES)]
+        count = min(LANES, closes)
+        done = 1 + -(-closes // count)
+        bars = done + colds + 2
+        lanes = [stack.enter_context(begun(folder / f"lane-{number}", "in and out", bars)) for number in range(count)]
         each = in_turn(lanes, closes)
-        done = 1 + -(-closes // LANES)
         unarmed = [cold(lanes[0], done + number) for number in range(colds)]
     with begun(folder / "turn", "turn", turns + 2) as where:
         turned = [turn(where, 1 + number) for number in range(turns)]
@@ -384,9 +385,24 @@ def measure(folder: Path, *, closes: int, turns: int, colds: int) -> dict[str, f
     }
 
 
+def typical_trace(folder: Path, closes: int) -> str:
+    """What ``--trace`` wrote of the armed close that was in the middle of so many."""
+    found = []
+    with begun(folder, "in and out", closes + 2) as where:
+        for number in range(closes):
+            file = where.home / "trace.json"
+            tick = ArmedTick(where, 1 + number, "--trace", file)
+            tick.fire()
+            found.append((tick.finish(len(SYMBOLS)).last_order_ms, file.read_text()))
+    return sorted(found)[len(found) // 2][1]
+
+
 if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder_name:
-        sizes = {"closes": int(sys.argv[1]), "turns": int(sys.argv[2]), "colds": int(sys.argv[3])}
-        print(json.dumps(measure(Path(folder_name), **sizes), indent=2))
+        if sys.argv[1] == "trace":
+            Path(sys.argv[2]).write_text(typical_trace(Path(folder_name) / "traced", 9))
+        else:
+            sizes = {"closes": int(sys.argv[1]), "turns": int(sys.argv[2]), "colds": int(sys.argv[3])}
+            print(json.dumps(measure(Path(folder_name), **sizes), indent=2))

@@ -101,6 +101,12 @@ def _panel(
     scale = room / (last - first)
     parts = [f'<text x="{LEFT}" y="{top}" font-weight="bold">{escape(title)}</text>']
     rows = {row: top + 12 + ROW * number for number, row in enumerate(_rows(spans))}
+    bottom = top + 12 + ROW * len(rows)
+    step = _step((last - first) / unit_ms)
+    for number in range(int((last - first) / unit_ms / step) + 1):
+        x = LEFT + number * step * unit_ms * scale
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top + 6}" y2="{bottom}" stroke="#ccd2d9"/>')
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{number * step:g} {unit}</text>')
     for row, y in rows.items():
         parts.append(f'<text x="{LEFT - 8}" y="{y + BAR - 3}" text-anchor="end">{escape(row)}</text>')
     for span in spans:
@@ -115,12 +121,6 @@ def _panel(
         )
         if width > 8 * len(span.name) and span.row != "orders":
             parts.append(f'<text x="{x + 4:.1f}" y="{rows[span.row] + BAR - 3}">{escape(span.name)}</text>')
-    bottom = top + 12 + ROW * len(rows)
-    step = _step((last - first) / unit_ms)
-    for number in range(int((last - first) / unit_ms / step) + 1):
-        x = LEFT + number * step * unit_ms * scale
-        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top + 6}" y2="{bottom}" stroke="#ccd2d9"/>')
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{number * step:g} {unit}</text>')
     return parts
 
 

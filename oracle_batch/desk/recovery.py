@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ from msgspec.structs import replace as with_
 
 from oracle_batch.broker.base import CloseIntent, Intent, Position
 from oracle_batch.desk.answers import Answering
+from oracle_batch.errors import StateError
 from oracle_batch.hands import ledger
 from oracle_batch.hands.books import LastOutcome, ModelBooks
 from oracle_batch.hands.proof import Evidence
@@ -16,7 +18,7 @@ from oracle_batch.journalling import ack_records, close_record
 from oracle_batch.recover import doubtful, not_yet_told, recover, unanswered, without_torn_answers
 from oracle_batch.report import Outcome
 from oracle_batch.store.journal import Tail
-from oracle_batch.store.records import Event, Record
+from oracle_batch.store.records import Close, Event, Record
 from oracle_batch.types import LABEL_PREFIX
 
 _log = logging.getLogger(__name__)
@@ -65,13 +67,17 @@ class Recovering(Answering):
         self.recovery = recover(self.executor.models, records, await self._evidence(records))
         for leg in self.recovery.unsure:
             _log.warning("%s: the broker does not tell yet what became of it; %s waits", leg.intent_id, leg.model)
+        known = self._journalled(records)
         for intent, ack in self.recovery.found:
             _log.warning("recovered %s: %s %s", intent.intent_id, ack.status, ack.reason)
             self._note_close(intent, ack)
             told = ack_records(intent, ack, self.models, self.specs, None, self.ends.get(intent.intent_id))
-            self.before_send += self._untold(intent, not_yet_told(told, records))
+            self.before_send += self._untold(intent, not_yet_told(told, [*known, *self.before_send]))
+        counted = _ended(known) - _ended(records)
         for name, symbol, result in self.recovery.ends.values():
-            self.remember_end(name, symbol, result)
+            if result.position_id not in counted:
+                counted.add(result.position_id)
+                self.remember_end(name, symbol, result)
         for one in self.recovery.concluded:
             last = self.recovery.books[one.model].last or LastOutcome(one.bar_time)
             self.outcomes[one.model] = Outcome(one.bar_time, one.action, None, one.decision, last.ack, last.reason)
@@ -82,6 +88,16 @@ class Recovering(Answering):
             self.remember(with_(memory, anchors=with_(memory.anchors, pause=pause)))
         self.ended_at.update(self.recovery.ended_at)
         return self.recovery.books
+
+    def _journalled(self, records: Sequence[Record]) -> Sequence[Record]:
+        """What is on record already: where a close was found, also before the mark.
+
+        Two closes may have been sent for one position, the second on an operator's word, and the end is told once.
+        """
+        if any(isinstance(leg, CloseIntent) for leg, _ in self.recovery.found):
+            with contextlib.suppress(StateError):  # damage before the mark is for `journal verify` to tell
+                return self.journal.tail(None, repair=False).records
+        return records
 
     async def _evidence(self, records: Sequence[Record]) -> Evidence:
         """What the broker shows of the legs without an answer, asked once more where that is no proof yet."""
@@ -137,3 +153,8 @@ class Recovering(Answering):
                 books[name] = after
                 detail = {"position_id": position.position_id, "volume_cents": position.volume_cents}
                 self.before_send.append(Event("position_adopted", name, detail))
+
+
+def _ended(records: Sequence[Record]) -> set[int]:
+    """The positions whose end is told."""
+    return {one.position_id for one in records if isinstance(one, Close)}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from oracle_batch.broker.base import Ack, AckStatus, CloseIntent, Position
 from oracle_batch.desk import Desk
+from oracle_batch.desk.books import NOT_ACCOUNTED_FOR
 from oracle_batch.errors import ConfigError, OracleBatchError
 from oracle_batch.hands import ledger
 from oracle_batch.operating.job import Job
@@ -56,7 +57,10 @@ def close(job: Job, target: str | None) -> Closings:
 
     def work(desk: Desk) -> None:
         now = desk.clock.now()
+        under_way = {leg.position_id for leg in _unsure(desk)}
         for name, position in ours(desk):
+            if position.position_id in under_way:
+                continue
             if target is None or target in _words(name, position.symbol):
                 desk.intents.append(close_intent(name, position, now))
 
@@ -80,6 +84,11 @@ def ours(desk: Desk) -> Iterator[tuple[str, Position]]:
             yield name, position
 
 
+def _unsure(desk: Desk) -> list[CloseIntent]:
+    """Closes on their way of which the broker does not tell yet what became of them."""
+    return [leg for leg in desk.recovery.unsure if isinstance(leg, CloseIntent)]
+
+
 def closings(job: Job, visits: Sequence[Visit], wanted: Callable[[CloseIntent], bool]) -> Closings:
     """What the closes of some visits came to, with those that an interrupted command had sent and that are wanted."""
     closed = []
@@ -90,6 +99,7 @@ def closings(job: Job, visits: Sequence[Visit], wanted: Callable[[CloseIntent], 
         for leg, ack in one.desk.recovery.found:
             if isinstance(leg, CloseIntent) and leg.cause == "operator" and ack.status == "OK" and wanted(leg):
                 legs.append((leg, ack))
+        legs += [(leg, Ack(leg.intent_id, "UNKNOWN", NOT_ACCOUNTED_FOR)) for leg in _unsure(one.desk) if wanted(leg)]
         closed += [_closed(one.account, leg, ack, one.desk.ends.get(leg.intent_id)) for leg, ack in legs]
     errors = {one.account: one.error for one in visits if one.error is not None}
     return Closings(closed, errors, len(job.settings.accounts))

@@ -129,6 +129,16 @@ def test_a_policy_of_one_direction_is_critical() -> None:
     assert "SHORT_STRONG" in found.numbers["unused"]
 
 
+def test_a_policy_that_always_waits_holds_nothing_for_ever() -> None:
+    model = samples.model("EURUSD_M15")
+    bias = model.policy.biases[-1].copy()
+    bias[0] += 100
+    idle = PolicyNet(model.policy.weights, (*model.policy.biases[:-1], bias), model.policy.activation)
+    found = decisions.actions(subject(policy=idle))
+    assert (found.severity, found.numbers["flat"]) == ("warning", 1.0)
+    assert found.text.endswith("WAIT is said on 100% of the bars: it never trades.")
+
+
 def test_margins_are_of_the_best_against_the_next() -> None:
     one = subject()
     lead = decisions.leads(one)

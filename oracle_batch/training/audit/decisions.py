@@ -44,9 +44,10 @@ def actions(subject: Subject) -> Finding:
         text += f" Never used: {', '.join(unused)}."
     if shares.max() > 0.9:
         severity = "warning"
-        why = "close to holding one position for ever" if top.direction else "it hardly trades"
+        idle = "it hardly trades" if longs + shorts else "it never trades"
+        why = "close to holding one position for ever" if top.direction else idle
         text += f" {top.name} is said on {shares.max():.0%} of the bars: {why}."
-    if max(longs, shorts) > 0.95 or min(longs, shorts) == 0:
+    if longs + shorts and (max(longs, shorts) > 0.95 or min(longs, shorts) == 0):
         severity = "critical" if max(longs, shorts) > 0.95 else "warning"
         text += " It trades one direction only, so its result is mostly the market's own."
     return Finding("ACTIONS", severity, text, numbers)

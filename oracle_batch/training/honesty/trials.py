@@ -47,7 +47,7 @@ def trials_of(found: list[Trial]) -> Trials:
     overfitting = None
     if len(same) >= 2 and days >= 2 * BLOCKS:
         overfitting = probability_of_overfitting(np.stack(same, axis=1))
-    seeds = [float(sharpe_rows(np.array(one.daily))) for one in found if one.kind == "seed" and len(one.daily) > 1]
+    seeds = [float(sharpe_rows(np.array(one.daily))) for one in final_seeds(found) if len(one.daily) > 1]
     return Trials(
         len(found),
         tuple(float(sharpe_rows(one)) for one in same if days > 1),
@@ -61,3 +61,13 @@ def trials_of(found: list[Trial]) -> Trials:
         if seeds
         else None,
     )
+
+
+def final_seeds(found: list[Trial]) -> list[Trial]:
+    """The seeds of the training that was recorded last, each once; those of earlier ones are trials like any other."""
+
+    def training(one: Trial) -> object:
+        return one.kind == "seed", one.time, one.bars_sha256, one.parameters
+
+    seeds = [one for one in found if one.kind == "seed"]
+    return list({one.seed: one for one in seeds if training(one) == training(seeds[-1])}.values())
