@@ -24,6 +24,13 @@ LOOPBACK: Final = "127.0.0.1:0"
 DEATHS: Final = 3
 """Workers that one task may lose before it is given up as the likely cause."""
 SCHEMES: Final = ("tcp://", "tls://")
+ONE_THREAD: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+SETTINGS: Final = {
+    "distributed.scheduler.allowed-failures": DEATHS,
+    "distributed.worker.profile.enabled": False,  # it stops a worker's only thread a hundred times a second
+    # Dask's own also makes workers give memory back at each large array's end, and ask for it anew at the next.
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(ONE_THREAD, 1),
+}
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +144,7 @@ def _client(cluster: str | None, workers: int, stack: ExitStack) -> Any:
     except ImportError as error:
         raise UsageError(f"needs Dask: {error}", field="--cluster", fix="pip install 'oracle-batch[fleet]'") from None
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    dask.config.set({"distributed.scheduler.allowed-failures": DEATHS})
+    dask.config.set(SETTINGS)
     if cluster is None:
         own = stack.enter_context(
             LocalCluster(

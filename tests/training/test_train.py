@@ -133,6 +133,7 @@ def test_the_libraries_of_a_2_0_reader_come_to_the_same_actions(made: Path, tmp_
         parameters=msgspec.structs.replace(PARAMETERS, hmm=HmmParameters(3, decoding="single", iterations=10)),
     )
     train_one(HISTORY, quick, silent, Fleet())
+    seen = set[int]()
     for folder in (made, tmp_path):
         model = load_model(folder / "EURUSD_M15.zip", None)
         part = HISTORY.bars[-374:]
@@ -140,6 +141,9 @@ def test_the_libraries_of_a_2_0_reader_come_to_the_same_actions(made: Path, tmp_
         theirs = run(Reference.load(folder / "EURUSD_M15.zip"), part)
         assert ours.actions == theirs["action"]
         assert ours.hmm_states == theirs["hmm_state"]
+        assert len(set(ours.hmm_states)) > 1
+        seen.update(ours.actions)
+    assert len(seen) > 1
     assert len(frame(part)) == 374
 
 
