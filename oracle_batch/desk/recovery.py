@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace as with_
 
-from oracle_batch.broker.base import CloseIntent, Intent, Position
+from oracle_batch.broker.base import CloseIntent, Intent, OpenIntent, Position
 from oracle_batch.desk.answers import Answering
 from oracle_batch.errors import StateError
 from oracle_batch.hands import ledger
@@ -104,7 +104,7 @@ class Recovering(Answering):
         waiting = unanswered(records)
         if not waiting:
             return Evidence(self.positions)
-        since = min(self._asked_since(leg) for leg in waiting)
+        since = min(self._asked_since(leg, records) for leg in waiting)
         for last in (False, True):
             orders, deals = await self.broker.orders(since), await self.broker.deals(since)
             if last:  # after the deals, so that a fill that is listed has its position
@@ -117,12 +117,18 @@ class Recovering(Answering):
             await asyncio.sleep(self.broker.absence_grace_s)
         return seen
 
-    def _asked_since(self, leg: Intent) -> float:
-        """From when on orders and deals tell all about a leg; of a position closed in parts, from its opening on."""
+    def _asked_since(self, leg: Intent, records: Sequence[Record]) -> float:
+        """From when on orders and deals tell all about a leg; of a position closed in parts, from its opening on.
+
+        So, too, of one that the books do not know yet: others may have closed a part of it.
+        """
         since = leg.decided_at - CLOCK_SLACK_S
         held = self.books(leg.model).position
         if isinstance(leg, CloseIntent) and held is not None and ledger.closes_in_parts(self.books(leg.model), leg):
             return min(since, held.opened_at)
+        if isinstance(leg, CloseIntent) and (held is None or held.position_id != leg.position_id):
+            opened = [one for one in records if isinstance(one, OpenIntent) and one.model == leg.model]
+            return min([since, *(one.decided_at - CLOCK_SLACK_S for one in opened)])
         return since
 
     async def _note_ends(self, books: dict[str, ModelBooks], open_ids: frozenset[int]) -> None:
