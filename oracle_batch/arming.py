@@ -123,7 +123,8 @@ async def _told(clock: ToldClock, instant: float, shortly: Callable[[], Awaitabl
                 await told.wait()
             elif rest > 0:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(told.wait(), rest)
+                    async with asyncio.timeout(rest):
+                        await told.wait()
             else:
                 drafted, again = now, time.monotonic() + SHORTLY_EVERY_S
                 await shortly()

@@ -207,7 +207,8 @@ async def _shortly(job: Job, ready: Ready) -> None:
     real = isinstance(job.clock, SystemClock)
     if real and ready.confirmed is None and job.clock.now() >= ready.close:
         try:
-            await asyncio.wait_for(ready.world.desks[0].broker.confirm(), CONFIRM_S)
+            async with asyncio.timeout(CONFIRM_S):
+                await ready.world.desks[0].broker.confirm()
             ready.confirmed = True
         except (BrokerError, TimeoutError):
             ready.confirmed = False

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import compileall
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
+PACKAGE = Path(__file__).resolve().parents[1] / "oracle_batch"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the processes that tests start byte code, as an installed program has: it costs time and memory to make."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(PACKAGE, quiet=2)
+
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that started the suite in the background; children would inherit it and could not be interrupted.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # likewise, by `nohup`

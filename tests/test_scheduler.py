@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -147,7 +148,8 @@ def test_a_heartbeat_that_cannot_be_written_is_told_once(
     found = workspace(tmp_path, "EURUSD_M15")
     found.heartbeat.mkdir()
     Resident(found, watched(found), [], None).tick()
-    assert [one.getMessage().split(":")[0] for one in caplog.records] == ["no heartbeat, ticks are woken all the same"]
+    told = [one.getMessage().split(":")[0] for one in caplog.records if one.levelno >= logging.WARNING]
+    assert told == ["no heartbeat, ticks are woken all the same"]
     assert len(runs) == 1
 
 

@@ -134,7 +134,7 @@ def test_a_defect_is_told_in_the_logs_form(empty: Cli, monkeypatch: pytest.Monke
     def broken(*_: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("oracle_batch.status.read_status", broken)
+    monkeypatch.setattr("oracle_batch.surveying.read_status", broken)
     ran = empty("status", "--log-format", "json")
     line = json.loads(ran.err)
     assert ran.code == 1

@@ -136,7 +136,8 @@ class Burst:
     async def _wait(self, seconds: float) -> None:
         """Until something is heard, at most so long."""
         try:
-            await asyncio.wait_for(self._news.wait(), max(seconds, 0.001))
+            async with asyncio.timeout(max(seconds, 0.001)):
+                await self._news.wait()
         except TimeoutError:
             return
         finally:

@@ -226,7 +226,8 @@ async def open_line(
     loop = asyncio.get_running_loop()
     until = loop.time() + pace.connect_s
     try:
-        address = await asyncio.wait_for(_resolve(host, port), pace.connect_s)
+        async with asyncio.timeout(pace.connect_s):
+            address = await _resolve(host, port)
     except (OSError, TimeoutError) as error:
         line._ready.cancel()
         raise LineError(f"{host}: no address: {error}", fix="check [broker.ctrader] host") from error
@@ -234,7 +235,8 @@ async def open_line(
     factory = _Tls(optionsForClientTLS(host, trust), True, plain, reactor)
     connector = reactor.connectTCP(address, port, factory, timeout=pace.connect_s)
     try:
-        await asyncio.wait_for(asyncio.shield(line._ready), max(until - loop.time(), 0.0))
+        async with asyncio.timeout_at(until):
+            await asyncio.shield(line._ready)
     except TimeoutError as error:
         line._ready.cancel()
         if line._transport is None:

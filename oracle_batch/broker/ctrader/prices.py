@@ -161,7 +161,8 @@ class Prices:
         while any(self._quote(symbol_id) is None for symbol_id in new) and loop.time() < until:
             self._news.clear()
             try:
-                await asyncio.wait_for(self._news.wait(), until - loop.time())
+                async with asyncio.timeout_at(until):
+                    await self._news.wait()
             except TimeoutError:
                 break
 

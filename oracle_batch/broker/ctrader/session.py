@@ -209,7 +209,10 @@ class Session:
         sent_at = loop.time()
         try:
             line = self.post([(identity, message)], historical=historical)
-            found = await asyncio.wait_for(answer, self.patience.answer_s)
+            async with asyncio.timeout(
+                self.patience.answer_s
+            ):  # `wait_for` takes an answer for the end of a cancellation
+                found = await answer
         except TimeoutError:
             if line.heard_at < sent_at:
                 line.drop(f"silent since {name}")
