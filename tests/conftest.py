@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import os
 import signal
 from pathlib import Path
 
@@ -19,6 +20,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give the processes that tests start byte code, as an installed program has: it costs time and memory to make."""
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(PACKAGE, quiet=2)
+
+
+@pytest.fixture
+def unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No coverage of the processes that the test starts: counting lines takes memory."""
+    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+        monkeypatch.delenv(name)
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

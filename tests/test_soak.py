@@ -83,6 +83,7 @@ def test_the_summary_tells_first_last_and_slope() -> None:
     assert [told.split()[0] for told in found["grows"]] == ["resident_mb"]
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_a_short_life_of_the_real_resident_is_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soak, "REST_S", 0.0)
     samples = soak.soak(tmp_path / "soak", closes=7, models=2)

@@ -175,6 +175,7 @@ def test_a_failing_tick_does_not_stop_the_trigger(fresh: Cli) -> None:
     assert "the tick ended with exit code 1" in err
 
 
+@pytest.mark.usefixtures("unwatched")
 def test_the_resident_is_small(fresh: Cli) -> None:
     found = Workspace(fresh.home)
     for number in range(20):
