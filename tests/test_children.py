@@ -14,6 +14,19 @@ from oracle_batch import children
 from oracle_batch.children import Children
 
 
+def ended_when_ready(program: str, ready: Path) -> tuple[Children, list[int]]:
+    """Run a child, tell it to end once it is ready, and wait: with what code it did."""
+    found, codes = Children(), list[int]()
+    worker = threading.Thread(target=lambda: codes.append(found.run([sys.executable, "-c", program], 60.0, "tick")))
+    worker.start()
+    deadline = time.monotonic() + 30
+    while not ready.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    found.end()
+    worker.join(30)
+    return found, codes
+
+
 def test_the_child_is_this_program(tmp_path: Path) -> None:
     line = children.command(tmp_path, ["--log-format", "json"], "tick", "--arm", "20")
     program = [sys.executable, "-m", "oracle_batch", "--home", str(tmp_path)]
@@ -84,14 +97,7 @@ def test_a_running_child_is_told_to_end_and_none_is_started_after_it(
     caplog.set_level("INFO")
     ready = tmp_path / "ready"
     program = UNTIL_TOLD.replace("CODE", str(code)).replace("READY", repr(str(ready)))
-    found, codes = Children(), list[int]()
-    worker = threading.Thread(target=lambda: codes.append(found.run([sys.executable, "-c", program], 60.0, "tick")))
-    worker.start()
-    deadline = time.monotonic() + 30
-    while not ready.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    found.end()
-    worker.join(30)
+    found, codes = ended_when_ready(program, ready)
     assert codes == [code]
     assert [one.levelname for one in caplog.records] == ([] if level is None else [level])
     assert found.run([sys.executable, "-c", f"open({str(tmp_path / 'more')!r}, 'w')"], 60.0, "guard") == 143
@@ -104,13 +110,6 @@ def test_a_running_child_that_does_not_end_is_killed(
     monkeypatch.setattr(children, "END_S", 0.5)
     ready = tmp_path / "ready"
     program = f"import signal, time; signal.signal(15, signal.SIG_IGN); open({str(ready)!r}, 'w'); time.sleep(60)"
-    found, codes = Children(), list[int]()
-    worker = threading.Thread(target=lambda: codes.append(found.run([sys.executable, "-c", program], 60.0, "tick")))
-    worker.start()
-    deadline = time.monotonic() + 30
-    while not ready.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    found.end()
-    worker.join(30)
+    _, codes = ended_when_ready(program, ready)
     assert codes == [-signal.SIGKILL]
     assert "the tick was ended by SIGKILL" in caplog.text

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from oracle_batch.bars import Bars
 from oracle_batch.bundle.compiled import load_model
 from oracle_batch.bundle.model import Model
@@ -33,3 +35,14 @@ def all_bars(name: str) -> Bars:
 def bars(name: str, count: int) -> Bars:
     """The newest bars."""
     return all_bars(name)[-count:]
+
+
+def thirds(whole: Bars) -> Bars:
+    """Three bars of five minutes for each of fifteen: to one end of its range, to the other, to its close."""
+    down = whole.close >= whole.open
+    first, second = np.where(down, whole.low, whole.high), np.where(down, whole.high, whole.low)
+    opens = np.stack([whole.open, first, second], axis=1).ravel()
+    closes = np.stack([first, second, whole.close], axis=1).ravel()
+    times = (whole.time[:, None] + np.array([0, 300, 600])).ravel()
+    volume = np.repeat(whole.volume / 3, 3)
+    return Bars(times, opens, np.maximum(opens, closes), np.minimum(opens, closes), closes, volume)

@@ -155,22 +155,11 @@ def test_history_is_tick_by_tick_execution_to_the_cent(variant: str, tmp_path: P
     assert trading.balance[-1] == to_money(book.balance, book.money_digits)
 
 
-def thirds(bars: Bars) -> Bars:
-    """Three bars of five minutes for each of fifteen: to one end of its range, to the other, to its close."""
-    down = bars.close >= bars.open
-    first, second = np.where(down, bars.low, bars.high), np.where(down, bars.high, bars.low)
-    opens = np.stack([bars.open, first, second], axis=1).ravel()
-    closes = np.stack([first, second, bars.close], axis=1).ravel()
-    times = (bars.time[:, None] + np.array([0, 300, 600])).ravel()
-    volume = np.repeat(bars.volume / 3, 3)
-    return Bars(times, opens, np.maximum(opens, closes), np.minimum(opens, closes), closes, volume)
-
-
 @pytest.mark.parametrize("trailing", [0, 1.0])
 def test_finer_bars_move_stops_between_the_models_own(trailing: float, tmp_path: Path) -> None:
     entry = {"sl_usd": 3.0, "tp_usd": 6.0, "trailing_usd": trailing}
     bars = cut(("EURUSD_M15",), 60)
-    finer = {"EURUSD_M5": thirds(bars["EURUSD_M15"])}
+    finer = {"EURUSD_M5": samples.thirds(bars["EURUSD_M15"])}
     symbols = {"EURUSD": QUIET | entry}
     hands, trading = traded(bars, symbols, finer=finer)
     every = traded(bars, symbols, finer=finer, every_look=True)[1]

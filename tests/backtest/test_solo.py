@@ -100,17 +100,6 @@ def signals(seed: int, count: int, turn: float, among: tuple[int, ...]) -> tuple
     return tuple(drawn[kept].tolist())
 
 
-def thirds(bars: Bars) -> Bars:
-    """Three bars of five minutes for each of fifteen: to one end of its range, to the other, to its close."""
-    down = bars.close >= bars.open
-    first, second = np.where(down, bars.low, bars.high), np.where(down, bars.high, bars.low)
-    opens = np.stack([bars.open, first, second], axis=1).ravel()
-    closes = np.stack([first, second, bars.close], axis=1).ravel()
-    times = (bars.time[:, None] + np.array([0, 300, 600])).ravel()
-    volume = np.repeat(bars.volume / 3, 3)
-    return Bars(times, opens, np.maximum(opens, closes), np.minimum(opens, closes), closes, volume)
-
-
 def some(*values: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from(values)
 
@@ -181,7 +170,7 @@ def cases(draw: st.DrawFn, count: int = 80) -> Case:
         TickSettings(same_volume=draw(some("hold", "reopen")), first_signal=draw(some("wait", "enter"))),
         draw(SPECS),
         draw(MARKETS),
-        thirds(bars) if name == "EURUSD_M15" and draw(some(False, False, True)) else None,
+        samples.thirds(bars) if name == "EURUSD_M15" and draw(some(False, False, True)) else None,
     )
 
 
@@ -272,7 +261,7 @@ def test_what_goes_by_the_clock_or_by_every_price_is_left_to_whole_looks(
 
 def test_columns_of_prices_are_the_tape() -> None:
     bars = walk("EURUSD_M15", 7, 60, 3.0, 0.1, 1)
-    for finer in ({}, {("EURUSD", "M5"): thirds(bars[100:300])}):
+    for finer in ({}, {("EURUSD", "M5"): samples.thirds(bars[100:300])}):
         history = History({("EURUSD", "M15"): bars, **finer})
         tape = HistoryTape(history)
         prices = prices_of(history, tape, "EURUSD")
