@@ -149,9 +149,17 @@ class Control:
 
     def orders(self, after_ns: int) -> list[dict[str, Any]]:
         """Orders and closes that were received after an instant."""
-        every = self("state")["received"]
-        kinds = ("NewOrderReq", "ClosePositionReq")
-        return [one for one in every if one["type"] in kinds and one["monotonic_ns"] > after_ns]
+        return _orders(self("state"), after_ns)
+
+    def orders_since_told(self) -> tuple[int, list[dict[str, Any]]]:
+        """When the clock was told last (the trigger instant, DESIGN §8), and the orders and closes received since."""
+        state = self("state")
+        return state["told_ns"], _orders(state, state["told_ns"])
+
+
+def _orders(state: dict[str, Any], after_ns: int) -> list[dict[str, Any]]:
+    kinds = ("NewOrderReq", "ClosePositionReq")
+    return [one for one in state["received"] if one["type"] in kinds and one["monotonic_ns"] > after_ns]
 
 
 @dataclass(frozen=True)
@@ -226,7 +234,7 @@ class ArmedTick:
 
     def __init__(self, where: Arena, bar: int, *options: object) -> None:
         self._where, self._close = where, close_of(bar)
-        self._triggered = 0
+        self.triggered_ns = 0
         self.orders: list[dict[str, Any]] = []
         where.control.advance(self._close - 15)
         self._child = subprocess.Popen(
@@ -244,20 +252,19 @@ class ArmedTick:
     def fire(self) -> None:
         self._where.control.advance(self._close + 0.5)
         time.sleep(0.05)
-        self._triggered = time.monotonic_ns()
         self._where.control.advance(self._close + 1)
 
     def finish(self, legs: int | None) -> Close:
         """``legs`` is how many orders the close has to send; None: any number, it brings the twins in."""
         report, cpu = _finished(self._child, self._told)
-        self.orders = self._where.control.orders(self._triggered)
+        self.triggered_ns, self.orders = self._where.control.orders_since_told()
         if legs is not None and len(self.orders) != legs:
             told = "".join(self._told)
             raise SystemExit(f"{len(self.orders)} orders, not {legs}:\n{told}\n{json.dumps(report)[:3000]}")
         turning = len(self.orders) > len(SYMBOLS)
         first = [one for one in self.orders if not turning or one["type"] == "ClosePositionReq"]
-        last = max((one["monotonic_ns"] for one in first), default=self._triggered)
-        return Close((last - self._triggered) * NANO * MILLI, [], report, cpu)
+        last = max((one["monotonic_ns"] for one in first), default=self.triggered_ns)
+        return Close((last - self.triggered_ns) * NANO * MILLI, [], report, cpu)
 
 
 def in_turn(arenas: Sequence[Arena], closes: int) -> list[Close]:

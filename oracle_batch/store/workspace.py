@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -160,7 +161,11 @@ class Workspace:
 
     def is_paused(self) -> bool:
         """Whether the operator has stopped new entries."""
-        return self.paused.exists()
+        try:
+            os.stat(self.paused)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
 
 def _make(folder: Path, mode: int) -> None:
