@@ -42,7 +42,7 @@ MONDAY = 1_768_176_000
 """2026-01-12 00:00 UTC: the open of the first bar that is traded."""
 HISTORY = 1010
 MILLI, NANO = 1e3, 1e-9
-LANES = 3
+LANES = 2
 """Workspaces whose closes are taken in turn."""
 REST_S = 1.1
 """So long the limiters of both sides take to forget what came before."""
@@ -268,17 +268,16 @@ class ArmedTick:
 
 
 def in_turn(arenas: Sequence[Arena], closes: int) -> list[Close]:
-    """Closes that send an order for each model. While the ticks of others look at their official bars, which is a wait
-    of seconds, the next one is armed; no two triggers, and no start and trigger, coincide."""
-    under_way: dict[int, ArmedTick] = {}
-    done = []
+    """Closes that send an order for each model. While one tick looks at its official bars, which is a wait of seconds,
+    the next one is armed in another workspace; it is triggered when the one before has ended and nothing else runs."""
+    done, before = list[Close](), None
     for number in range(closes):
-        lane, bar = number % len(arenas), 1 + number // len(arenas)
-        if lane in under_way:
-            done.append(under_way.pop(lane).finish(len(SYMBOLS)))
-        under_way[lane] = ArmedTick(arenas[lane], bar)
-        under_way[lane].fire()
-    return done + [tick.finish(len(SYMBOLS)) for tick in under_way.values()]
+        tick = ArmedTick(arenas[number % len(arenas)], 1 + number // len(arenas))
+        if before is not None:
+            done.append(before.finish(len(SYMBOLS)))
+        tick.fire()
+        before = tick
+    return done if before is None else [*done, before.finish(len(SYMBOLS))]
 
 
 def turn(where: Arena, bar: int) -> Close:

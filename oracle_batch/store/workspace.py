@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -162,7 +161,7 @@ class Workspace:
     def is_paused(self) -> bool:
         """Whether the operator has stopped new entries."""
         try:
-            os.stat(self.paused)
+            self.paused.stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True

@@ -184,7 +184,9 @@ def test_the_clock_of_the_control_port_is_followed(lab: LongLab) -> None:
     with simulator(lab.data) as (child, ready, control):
         clock = ToldClock(f"127.0.0.1:{ready['control_port']}")
         assert clock.now() == T0
+        before_ns = time.monotonic_ns()
         control.ask(cmd="advance", to=T0 + 60)
+        assert before_ns < control.ask(cmd="state")["told_ns"] < time.monotonic_ns()
         until = time.monotonic() + 10
         while clock.now() != T0 + 60 and time.monotonic() < until:
             time.sleep(0.01)

@@ -122,7 +122,7 @@ class Execution:
         """The request of a leg; one that cannot be made fails the leg."""
         intent, account_id = leg.intent, self._account_id
         leg.quote = None if symbol_id is None else self._prices.newest(symbol_id)
-        known = self._packed.get(intent.intent_id)
+        known = self._packed.pop(intent.intent_id, None)  # its message id serves once
         if known is not None and (known[0] is intent or known[0] == intent):
             return known[1]
         if isinstance(intent, CloseIntent):
