@@ -16,7 +16,8 @@ def tried(calls: int, first: int = 1, last: int | None = None) -> list[str]:
     expected = Expected(cast(Any, None), cast(Any, None), {}, tuple(seen))
     stage = cast(Any, type("Cold", (), {"armed": False}))
     (kill,) = campaigns.prepare(stage, expected, 7, ["kill"], first=first, last=last)
-    assert kill.of == calls * len(KINDS) and kill.whole == ((first, last) == (1, None))
+    assert kill.of == calls * len(KINDS)
+    assert kill.whole == ((first, last) == (1, None))
     return [name for name, _ in kill.plays]
 
 

@@ -189,7 +189,8 @@ def test_a_part_that_was_closed_before_the_books_knew_the_position_is_counted_wh
     lab.clock.instant += 5
     lab.close_by_hand(held["position_id"], held["volume_cents"] // 5)
     killed(lab, 2, "conclude", monkeypatch)
-    assert lab.positions() == [] and lab.books().models[EURUSD].position is None
+    assert lab.positions() == []
+    assert lab.books().models[EURUSD].position is None
     assert came_to(lab.tick(2, late=10.0), EURUSD) == ("CLOSE", "OK", "RECOVERED")
     truth.legs_are_accounted_for(lab, "paper")
 
