@@ -21,16 +21,17 @@ NAME = "EURUSD_M15"
 
 
 class Running(Clock):
-    """A clock that stands before a close until the tick waits for its trigger, and then runs."""
+    """A clock that stands before a close until the tick waits for its trigger, and then runs, from ``then`` on."""
 
-    def __init__(self, instant: float) -> None:
-        self._instant, self._began = instant, math.inf
+    def __init__(self, instant: float, then: float | None = None) -> None:
+        self._instant, self._then, self._began = instant, then or instant, math.inf
 
     def run(self) -> None:
-        self._began = time.time()
+        self._began = min(self._began, time.time())
 
     def now(self) -> float:
-        return self._instant + max(time.time() - self._began, 0.0)
+        passed = time.time() - self._began
+        return self._instant if passed < 0 else self._then + passed
 
 
 class Machine(Running, SystemClock):
@@ -49,8 +50,8 @@ def clocks_run_from_the_wait_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it takes to get ready."""
     real = arming.reach
 
-    async def reach(clock: Running, *arguments: Any) -> arming.Reached:
-        if math.isinf(clock._began):
+    async def reach(clock: Clock, *arguments: Any) -> arming.Reached:
+        if isinstance(clock, Running):
             clock.run()
         return await real(clock, *arguments)
 
@@ -58,7 +59,7 @@ def clocks_run_from_the_wait_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def armed(lab: Lab, bar: int, *, dry_run: bool = False) -> TickReport:
-    clock = Running(lab.close_of(bar) - 0.5)
+    clock = Running(lab.close_of(bar) - 0.5, lab.close_of(bar) + 0.8)
     return run(tick(Job(lab.workspace, lab.settings, clock, dry_run, arm_s=20.0)))
 
 
