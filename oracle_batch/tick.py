@@ -164,7 +164,10 @@ async def _send(desks: Sequence[Desk], planned: Sequence[Desk]) -> None:
 
     ``planned`` are also accounts that send nothing: their closes will not be confirmed.
     """
-    await asyncio.gather(*(desk.send() for desk in desks))
+    if len(desks) == 1:  # nobody to be beside: no turn of the loop is spent on it
+        await desks[0].send()
+    else:
+        await asyncio.gather(*(desk.send() for desk in desks))
     await asyncio.gather(*(exits.wait_and_close(desk) for desk in desks))
     own_accounts.release(planned)
     await asyncio.gather(*(desk.send() for desk in desks))

@@ -55,7 +55,7 @@ class Journal:
         self._newest: str | None = None
         self._whole = False
         self._size: int | None = None
-        self._vouched: dict[int, tuple[Record, bytes]] = {}
+        self._vouched: list[tuple[Record, bytes]] = []
 
     def vouch(self, records: Sequence[Record]) -> None:
         """Make sure beforehand that records can be journalled, so that appending these very ones is quicker.
@@ -66,7 +66,8 @@ class Journal:
         now = self._clock.now()
         for record in records:
             self._line(record, now)
-            self._vouched[id(record)] = record, lines.rest_of(record)
+        self._vouched = [(record, lines.rest_of(record)) for record in records]
+        self._batch(records, now)  # gone once, the way is not new when it counts
 
     def append(self, records: Sequence[Record]) -> Mark | None:
         """Add records with one write and one fsync; returns the mark after them (None: there is no journal yet).
@@ -116,11 +117,9 @@ class Journal:
         return max(month, self._newest or month)
 
     def _batch(self, records: Sequence[Record], now: float) -> bytes:
-        head, batch = lines.head_at(now), []
-        for record in records:
-            known, rest = self._vouched.get(id(record), (None, b""))
-            batch.append(lines.whole(head, rest) if known is record else self._line(record, now))
-        return b"".join(batch)
+        if len(records) == len(self._vouched) and all(map(_is_vouched, records, self._vouched)):
+            return lines.whole(lines.head_at(now), [rest for _, rest in self._vouched])
+        return b"".join([self._line(record, now) for record in records])
 
     def _line(self, record: Record, now: float) -> bytes:
         try:
@@ -250,6 +249,10 @@ def _names_like(folder: Path, pattern: re.Pattern[str]) -> list[str]:
 
 def _json(mark: Mark | None) -> str:
     return msgspec.json.encode(mark).decode()
+
+
+def _is_vouched(record: Record, vouched: tuple[Record, bytes]) -> bool:
+    return vouched[0] is record
 
 
 def _is_torn(line: bytes) -> bool:

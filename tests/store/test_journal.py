@@ -111,6 +111,30 @@ def test_a_batch_is_one_write_and_one_fsync(folder: Path, clock: FrozenClock, di
     assert log.log == [("open", "2026-02.jsonl"), ("write", "2026-02.jsonl"), ("fsync", "2026-02.jsonl")]
 
 
+@pytest.mark.parametrize(
+    "but", [lambda all_: all_, lambda all_: all_[1:], lambda all_: [event(1), *all_], lambda all_: all_[::-1]]
+)
+def test_records_that_were_vouched_for_are_appended_as_any_others(
+    folder: Path, clock: FrozenClock, but: Callable[[list[Record]], list[Record]]
+) -> None:
+    journal = Journal(folder, clock)
+    journal.append([event(0)])
+    journal.vouch(EVERY_KIND)
+    records = but(EVERY_KIND)
+    clock.instant += 1.5
+    journal.append(records)
+    found = Journal(folder, clock).tail(None)
+    assert list(found.records) == [event(0), *records]
+    assert {entry.t for entry in found.entries[1:]} == {clock.instant}, "the instant of the appending"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_cannot_be_journalled_is_not_vouched_for(folder: Path, clock: FrozenClock, value: float) -> None:
+    with pytest.raises(StateError, match="cannot be journalled"):
+        Journal(folder, clock).vouch([event(1), Close("A_M15", 1, value, 0.0, "order", "")])
+    assert not folder.exists()
+
+
 def test_a_new_months_file_is_made_durable_in_its_folder(
     folder: Path, clock: FrozenClock, disk: Callable[..., Any]
 ) -> None:
