@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from oracle_batch import collecting
+from oracle_batch import arming, collecting
 from oracle_batch.broker.paper import PaperBroker
-from oracle_batch.clock import SystemClock
+from oracle_batch.clock import Clock, SystemClock
 from oracle_batch.errors import BrokerError
 from oracle_batch.report import TickReport
 from oracle_batch.tick import tick
@@ -21,20 +22,46 @@ from tests.tick.lab import Lab, came_to, run
 NAME = "EURUSD_M15"
 
 
-@dataclass
-class Running:
-    """A clock that runs from an instant on."""
+class Running(Clock):
+    """A clock that stands before a close until the tick waits for its trigger, and then runs, from ``then`` on."""
 
-    start: float
-    began: float = field(default_factory=time.monotonic)
+    def __init__(self, instant: float, then: float | None = None) -> None:
+        self._instant, self._then, self._began = instant, then or instant, math.inf
+
+    def run(self) -> None:
+        self._began = min(self._began, time.time())
 
     def now(self) -> float:
-        return self.start + time.monotonic() - self.began
+        passed = time.time() - self._began
+        return self._instant if passed < 0 else self._then + passed
+
+
+class Machine(Running, SystemClock):
+    """The same as the machine's own clock, which somebody sets by so much a moment later."""
+
+    def __init__(self, instant: float, *, set_by_s: float = 0.0) -> None:
+        super().__init__(instant)
+        self._set_by = set_by_s
+
+    def now(self) -> float:
+        return super().now() + (self._set_by if time.time() >= self._began + 0.3 else 0.0)
+
+
+@pytest.fixture(autouse=True)
+def clocks_run_from_the_wait_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes to get ready."""
+    real = arming.reach
+
+    async def reach(clock: Clock, *arguments: Any) -> arming.Reached:
+        if isinstance(clock, Running):
+            clock.run()
+        return await real(clock, *arguments)
+
+    monkeypatch.setattr(arming, "reach", reach)
 
 
 def armed(lab: Lab, bar: int, *, dry_run: bool = False) -> TickReport:
-    clock = Running(lab.close_of(bar) + 0.5)  # between close and trigger nothing more than the wait is left
-    clock.start -= 1.0
+    clock = Running(lab.close_of(bar) - 0.5, lab.close_of(bar) + 0.8)
     return run(tick(Job(lab.workspace, lab.settings, clock, dry_run, arm_s=20.0)))
 
 
@@ -96,25 +123,14 @@ def test_a_close_that_no_model_is_ready_for_is_looked_at_from_the_files(lab: Lab
     assert report.accounts["paper"].models["GBPUSD_M15"].error is not None
 
 
-class Machine(SystemClock):
-    """The machine's clock as it would be some time before a close, set by so much after a while."""
-
-    def __init__(self, instant: float, *, set_by_s: float = 0.0, after_s: float = 0.0) -> None:
-        self._ahead, self._set_by, self._set_at = instant - time.time(), set_by_s, time.time() + after_s
-
-    def now(self) -> float:
-        wall = time.time()
-        return wall + self._ahead + (self._set_by if wall >= self._set_at else 0.0)
-
-
 def test_a_clock_that_is_set_while_armed_is_followed_and_its_bars_are_asked_for(lab: Lab) -> None:
     lab.add("EURUSD", "M15", "W L1 W")
     lab.tick(0)
-    clock = Machine(lab.close_of(1) - 2.0, set_by_s=2.2, after_s=1.0)
+    clock = Machine(lab.close_of(1) - 2.0, set_by_s=4.0)
     report = run(tick(Job(lab.workspace, lab.settings, clock, arm_s=20.0)))
     assert came_to(report, NAME) == ("OPEN", "OK", None)
     (event,) = lab.events("clock_stepped")
-    assert abs(event.detail["by_s"] - 2.2) < 0.2
+    assert abs(event.detail["by_s"] - 4.0) < 0.5
     assert len(lab.events("armed_in_vain")) == 1
     assert len(lab.deals()) == 1
 
