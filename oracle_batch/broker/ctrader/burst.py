@@ -113,9 +113,6 @@ class Burst:
 
     async def _see_through(self) -> None:
         while True:
-            self._repeat_refused()
-            self._release()
-            self._stop_everything()
             await self._send()
             under_way = [course for course in self._courses if course.leg.ack is None]
             if not under_way:
@@ -123,15 +120,18 @@ class Burst:
             now = self._loop.time()
             sent = [course for course in under_way if course.state == "sent"]
             overdue = [course for course in sent if self._lost or course.deadline <= now]
-            if overdue:
-                await self._find_out(overdue)
-                continue
             moments = [
                 course.deadline if course.state == "sent" else course.not_before
                 for course in under_way
                 if course.state != "waiting"
             ]
-            await self._wait(min(moments) - now)
+            if overdue:
+                await self._find_out(overdue)
+            elif moments:
+                await self._wait(min(moments) - now)
+            self._repeat_refused()
+            self._release()
+            self._stop_everything()
 
     async def _wait(self, seconds: float) -> None:
         """Until something is heard, at most so long."""
