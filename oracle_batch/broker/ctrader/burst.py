@@ -226,10 +226,11 @@ class Burst:
                 continue  # nothing has left; the session is made anew a bounded number of times
 
     def _write(self, courses: Sequence[_Course]) -> None:
+        entries = [course.leg.intent for course in courses if isinstance(course.leg.intent, OpenIntent)]
+        held = self._gate(entries) if entries else {}
         leaving = []
         for course in courses:
-            intent = course.leg.intent
-            reason = self._gate(intent) if isinstance(intent, OpenIntent) else None
+            reason = held.get(course.leg.intent.intent_id)
             if reason is not None:
                 course.leg.skip(reason)
                 continue
