@@ -258,9 +258,11 @@ class Lab:
         run(broker.connect())
         return broker
 
-    def close_by_hand(self, position_id: int) -> None:
+    def close_by_hand(self, position_id: int, volume_cents: int | None = None) -> None:
+        """Close a position, or so much of it."""
         broker = self.paper()
-        volume = next(one.volume_cents for one in run(broker.positions()) if one.position_id == position_id)
+        held = next(one.volume_cents for one in run(broker.positions()) if one.position_id == position_id)
+        volume = held if volume_cents is None else volume_cents
         leg = CloseIntent("by hand", "", "", position_id, volume, self.clock.now())
         assert [one.status for one in run(broker.execute([leg], lambda _: None))] == ["OK"]
 

@@ -24,7 +24,7 @@ from oracle_batch.broker.ctrader.refusals import THROTTLED, action_of, meaning_o
 from oracle_batch.broker.ctrader.reports import Report
 from oracle_batch.broker.ctrader.session import LOST, Session, refusal_in
 from oracle_batch.errors import BrokerError, OracleBatchError
-from oracle_batch.openapi.messages import Envelope
+from oracle_batch.openapi.messages import Envelope, Packed
 
 _log = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ class Burst:
             if reason is not None:
                 course.leg.skip(reason)
                 continue
-            leaving.append((self._session.new_id(), course))
+            leaving.append((self._identity(course), course))
         if not leaving:
             return
         self._session.post([(identity, course.message) for identity, course in leaving])
@@ -244,6 +244,11 @@ class Burst:
             course.leg.ids.add(identity)
             course.state, course.deadline = "sent", deadline
             course.tries += 1
+
+    def _identity(self, course: _Course) -> str:
+        """The id that a message goes out with: its own, the first time, if it was packed with one."""
+        own = course.message.client_msg_id if isinstance(course.message, Packed) and not course.tries else ""
+        return own or self._session.new_id()
 
     def _fail_unsent(self, courses: Sequence[_Course], code: str) -> None:
         for course in courses:
