@@ -101,10 +101,27 @@ def test_every_key_is_measured_and_explained(tmp_path: Path, capsys: pytest.Capt
     for key in NUMBERS:
         assert math.isfinite(numbers[key])
         assert numbers[key] > 0
+    assert numbers["failed"] == []
     assert numbers["reference_agreement_20"] == 1.0
     explained = re.findall(r"`(\w+)`", (ROOT / "bench" / "README.md").read_text())
     assert set(numbers) <= set(explained)
     assert capsys.readouterr().out == "", "the one line of JSON is main's"
+
+
+@pytest.mark.parametrize("how", [SystemExit("the tick ended with 1"), ZeroDivisionError(), AssertionError()])
+def test_a_part_that_fails_costs_no_other_its_numbers(
+    how: BaseException, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> measure.Numbers:
+        raise how
+
+    steps = [("one", lambda: {"a": 1.0}), ("two", fails), ("three", lambda: {"b": 2.0})]
+    assert measure.collected(steps) == ({"a": 1.0, "b": 2.0}, ["two"])
+    assert type(how).__name__ in capsys.readouterr().err
+    monkeypatch.setattr(measure, "measure", lambda *_: {"a": 1.0, "failed": ["two"]})
+    with pytest.raises(SystemExit, match="1"):
+        measure.main()
+    assert json.loads(capsys.readouterr().out) == {"a": 1.0, "failed": ["two"]}
 
 
 def test_the_fleet_is_alike_in_shape_and_different_in_weights(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,39 @@ def test_a_server_that_is_gone_is_tried_a_bounded_number_of_times_and_then_given
                 await broker._session.restore()
             assert len(tries) == session.CONNECT_TRIES
             await broker.close()
+
+    run(scenario())
+
+
+def test_a_question_that_nobody_waits_for_any_more_makes_no_connection_when_the_session_ends(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with lab(tmp_path) as found:
+            found.faults({"fault": "drop", "on": "TraderReq"})
+            asking = asyncio.ensure_future(found.broker._session.request(_version()))
+            await eventually(lambda: found.requests("TraderReq") == 1)
+            made = found.server._next_number
+            await found.broker.close()
+            with pytest.raises(BrokerError, match="closed"):
+                await asking
+            assert made == found.server._next_number
+
+    run(scenario())
+
+
+def test_a_session_that_ends_while_it_connects_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            async with lab(tmp_path, connect=False) as found:
+                broker = found.make(port=mute.getsockname()[1])
+                connecting = asyncio.ensure_future(broker.connect())
+                await eventually(lambda: broker._session._opening is not None)
+                await asyncio.sleep(0.05)
+                began = time.monotonic()
+                await broker.close()
+                assert time.monotonic() - began < 5, "the connection may take ten seconds"
+                with pytest.raises(asyncio.CancelledError):
+                    await connecting
+        gc.collect()  # a socket that is left open would be told of
 
     run(scenario())
 
