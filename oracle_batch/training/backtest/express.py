@@ -17,17 +17,22 @@ from oracle_batch.hands.rules_trades import resting
 from oracle_batch.hands.trade_log import ClosedTrade, Streak, longer, recorded_all
 from oracle_batch.market import fills
 from oracle_batch.market.book import BookedDeal, to_money
+from oracle_batch.market.engine import Engine
 from oracle_batch.training.backtest.account import Setup
 from oracle_batch.training.backtest.chronicle import Chronicle
 from oracle_batch.training.backtest.day import Day
 from oracle_batch.training.backtest.dealing import Dealer, NotPlainError, When
-from oracle_batch.training.backtest.ground import Ground
+from oracle_batch.training.backtest.ground import Ground, ground_of, judges_money_alone
+from oracle_batch.training.backtest.history import HistoryTape
 from oracle_batch.training.backtest.itinerary import Itinerary
 from oracle_batch.training.backtest.life import Life
 from oracle_batch.training.backtest.looks import closes_of
+from oracle_batch.training.backtest.prices import Prices
+from oracle_batch.training.backtest.sizes import Sizes
 from oracle_batch.training.backtest.solo_state import Entered, State
 from oracle_batch.training.backtest.threat import FREE_SHARE, MARGIN_SHARE, at_risk
-from oracle_batch.training.backtest.trips import Trips
+from oracle_batch.training.backtest.trips import Trips, trips_of
+from oracle_batch.training.backtest.whole import InexactError
 from oracle_batch.types import ACTIONS, label_of
 
 _UNKNOWN: Final = 2**62
@@ -202,10 +207,10 @@ class Express:
             return False
         margin = 0
         if terms is not None:
-            margin, free = terms.margin, FREE_SHARE * (balance * self._free) - used - terms.opening
-            if margin > free:
+            margin, free = terms.margin, FREE_SHARE * (balance * self._free)
+            if used + margin + terms.opening > free:
                 margin = self._ground.margin(terms.sized.volume_cents, trips.price[number], self._closes[row])
-                if margin > free:
+                if used + margin + terms.opening > free:
                     return False
         entered = None if terms is None else Entered(row, state.balance, equity, terms.sized)
         if leaving is not None:
@@ -265,3 +270,30 @@ class Express:
         state.balance += profit - commission
         state.fresh.append(deal)
         self._chronicle.deals.append(deal)
+
+
+def express_of(
+    life: Life,
+    way: Itinerary,
+    prices: Prices,
+    sizes: Sizes,
+    setup: Setup,
+    dealer: Dealer,
+    day: Day,
+    chronicle: Chronicle,
+    engine: Engine,
+    tape: HistoryTape,
+) -> Express | None:
+    """Who takes a model through its certain trips, at costs that do not go by the hour; None where none are certain."""
+    contract, settings = dealer.contract(), setup.symbols[life.model.model_id]
+    if max(way.row, default=-1) < 0 or not judges_money_alone(setup.account.risk, settings, contract, prices):
+        return None
+    try:
+        wished = sizes.of_all(contract, way.time[0])
+        if not wished:
+            return None
+        ground = ground_of(way, closes_of(life), contract, wished, engine, tape, float(prices.bid.max()))
+        trips = trips_of(way, life.action, prices, ground)
+    except (OracleBatchError, InexactError):
+        return None
+    return Express(life, way, trips, ground, setup, dealer, day, chronicle)

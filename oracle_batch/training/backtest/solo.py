@@ -32,8 +32,7 @@ from oracle_batch.training.backtest.account import MemoryBroker, Setup
 from oracle_batch.training.backtest.chronicle import Chronicle
 from oracle_batch.training.backtest.day import Day
 from oracle_batch.training.backtest.dealing import Dealer, NotPlainError, When
-from oracle_batch.training.backtest.express import Express
-from oracle_batch.training.backtest.ground import ground_of, judges_money_alone
+from oracle_batch.training.backtest.express import express_of
 from oracle_batch.training.backtest.history import HistoryTape
 from oracle_batch.training.backtest.itinerary import itinerary_of
 from oracle_batch.training.backtest.lives import Life
@@ -43,8 +42,6 @@ from oracle_batch.training.backtest.reaching import reached
 from oracle_batch.training.backtest.sizes import Sizes
 from oracle_batch.training.backtest.solo_state import Entered, handed_back, played, taken_over
 from oracle_batch.training.backtest.threat import MARGIN_SHARE, at_risk
-from oracle_batch.training.backtest.trips import trips_of
-from oracle_batch.training.backtest.whole import InexactError
 from oracle_batch.types import ACTIONS
 
 RESTS: Final = ("CONSECUTIVE_LOSSES_MODEL", "CONSECUTIVE_LOSSES_ACCOUNT")
@@ -92,26 +89,8 @@ class Solo:
         self._way = itinerary_of(life, looks, prices)
         self._constant = constant
         self._resting: tuple[str, float] = "", 0.0
-        self._express = self._boarded(setup) if constant else None
-
-    def _boarded(self, setup: Setup) -> Express | None:
-        """Who makes the looks at trips that are certain, where some are."""
-        contract, way, engine = self._dealer.contract(), self._way, self._broker.engine
-        if (
-            not len(way)
-            or max(way.row) < 0
-            or not judges_money_alone(setup.account.risk, self._settings, contract, self._prices)
-        ):
-            return None
-        try:
-            wished = self._sizes.of_all(contract, way.time[0])
-            if not wished:
-                return None
-            ground = ground_of(way, self._closes, contract, wished, engine, self._tape, float(self._prices.bid.max()))
-            trips = trips_of(way, self._life.action, self._prices, ground)
-        except (OracleBatchError, InexactError):
-            return None
-        return Express(self._life, way, trips, ground, setup, self._dealer, self._day, self._chronicle)
+        rest = setup, self._dealer, self._day, chronicle, broker.engine, tape
+        self._express = express_of(life, self._way, prices, self._sizes, *rest) if constant else None
 
     def run(self, place: int, memory: Executor) -> tuple[int, Executor]:
         """Go on from the look at ``place``, none of which is made yet; gives the next one that is to be made."""
