@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.cold import NOT_AN_OPERATORS
-from bench.fleet import ROOT, SOURCES, STEP, bundle_of, shipped_bars
+from bench.fleet import ROOT, SOURCES, STEP, bundle_of, counts, shipped_bars
 from oracle_batch.bars import FIELDS
 
 SYMBOLS = (
@@ -42,7 +42,7 @@ MONDAY = 1_768_176_000
 """2026-01-12 00:00 UTC: the open of the first bar that is traded."""
 HISTORY = 1010
 MILLI, NANO = 1e3, 1e-9
-LANES = 3
+LANES = 2
 """Workspaces whose closes are taken in turn."""
 REST_S = 1.1
 """So long the limiters of both sides take to forget what came before."""
@@ -149,9 +149,17 @@ class Control:
 
     def orders(self, after_ns: int) -> list[dict[str, Any]]:
         """Orders and closes that were received after an instant."""
-        every = self("state")["received"]
-        kinds = ("NewOrderReq", "ClosePositionReq")
-        return [one for one in every if one["type"] in kinds and one["monotonic_ns"] > after_ns]
+        return _orders(self("state"), after_ns)
+
+    def orders_since_told(self) -> tuple[int, list[dict[str, Any]]]:
+        """When the clock was told last (the trigger instant, DESIGN §8), and the orders and closes received since."""
+        state = self("state")
+        return state["told_ns"], _orders(state, state["told_ns"])
+
+
+def _orders(state: dict[str, Any], after_ns: int) -> list[dict[str, Any]]:
+    kinds = ("NewOrderReq", "ClosePositionReq")
+    return [one for one in state["received"] if one["type"] in kinds and one["monotonic_ns"] > after_ns]
 
 
 @dataclass(frozen=True)
@@ -226,7 +234,7 @@ class ArmedTick:
 
     def __init__(self, where: Arena, bar: int, *options: object) -> None:
         self._where, self._close = where, close_of(bar)
-        self._triggered = 0
+        self.triggered_ns = 0
         self.orders: list[dict[str, Any]] = []
         where.control.advance(self._close - 15)
         self._child = subprocess.Popen(
@@ -244,34 +252,32 @@ class ArmedTick:
     def fire(self) -> None:
         self._where.control.advance(self._close + 0.5)
         time.sleep(0.05)
-        self._triggered = time.monotonic_ns()
         self._where.control.advance(self._close + 1)
 
     def finish(self, legs: int | None) -> Close:
         """``legs`` is how many orders the close has to send; None: any number, it brings the twins in."""
         report, cpu = _finished(self._child, self._told)
-        self.orders = self._where.control.orders(self._triggered)
+        self.triggered_ns, self.orders = self._where.control.orders_since_told()
         if legs is not None and len(self.orders) != legs:
             told = "".join(self._told)
             raise SystemExit(f"{len(self.orders)} orders, not {legs}:\n{told}\n{json.dumps(report)[:3000]}")
         turning = len(self.orders) > len(SYMBOLS)
         first = [one for one in self.orders if not turning or one["type"] == "ClosePositionReq"]
-        last = max((one["monotonic_ns"] for one in first), default=self._triggered)
-        return Close((last - self._triggered) * NANO * MILLI, [], report, cpu)
+        last = max((one["monotonic_ns"] for one in first), default=self.triggered_ns)
+        return Close((last - self.triggered_ns) * NANO * MILLI, [], report, cpu)
 
 
 def in_turn(arenas: Sequence[Arena], closes: int) -> list[Close]:
-    """Closes that send an order for each model. While the ticks of others look at their official bars, which is a wait
-    of seconds, the next one is armed; no two triggers, and no start and trigger, coincide."""
-    under_way: dict[int, ArmedTick] = {}
-    done = []
+    """Closes that send an order for each model. While one tick looks at its official bars, which is a wait of seconds,
+    the next one is armed in another workspace; it is triggered when the one before has ended and nothing else runs."""
+    done, before = list[Close](), None
     for number in range(closes):
-        lane, bar = number % len(arenas), 1 + number // len(arenas)
-        if lane in under_way:
-            done.append(under_way.pop(lane).finish(len(SYMBOLS)))
-        under_way[lane] = ArmedTick(arenas[lane], bar)
-        under_way[lane].fire()
-    return done + [tick.finish(len(SYMBOLS)) for tick in under_way.values()]
+        tick = ArmedTick(arenas[number % len(arenas)], 1 + number // len(arenas))
+        if before is not None:
+            done.append(before.finish(len(SYMBOLS)))
+        tick.fire()
+        before = tick
+    return done if before is None else [*done, before.finish(len(SYMBOLS))]
 
 
 def turn(where: Arena, bar: int) -> Close:
@@ -397,12 +403,26 @@ def typical_trace(folder: Path, closes: int) -> str:
     return sorted(found)[len(found) // 2][1]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the keys of so many closes, reversals and cold ticks; with ``trace``, write what one close's trace says."""
     import tempfile
 
-    with tempfile.TemporaryDirectory() as folder_name:
-        if sys.argv[1] == "trace":
-            Path(sys.argv[2]).write_text(typical_trace(Path(folder_name) / "traced", 9))
+    usage = "python -m bench.armed CLOSES TURNS COLDS, or python -m bench.armed trace FILE"
+    wanted = sys.argv[1:]
+    if len(wanted) != 3 and wanted[:-1] != ["trace"]:
+        raise SystemExit(f"usage: {usage}")
+    with tempfile.TemporaryDirectory() as folder:
+        if len(wanted) == 3:
+            closes, turns, colds = counts(wanted, usage)
+            print(json.dumps(measure(Path(folder), closes=closes, turns=turns, colds=colds), indent=2))
         else:
-            sizes = {"closes": int(sys.argv[1]), "turns": int(sys.argv[2]), "colds": int(sys.argv[3])}
-            print(json.dumps(measure(Path(folder_name), **sizes), indent=2))
+            file = Path(wanted[1])
+            try:
+                file.touch()
+            except OSError as error:
+                raise SystemExit(f"{file}: cannot be written: {error.strerror}") from error
+            file.write_text(typical_trace(Path(folder) / "traced", 9))
+
+
+if __name__ == "__main__":
+    main()

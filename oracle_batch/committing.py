@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from oracle_batch.bars import Bars
-from oracle_batch.desk import Desk
 from oracle_batch.errors import StateError
 from oracle_batch.store import twins, windows
 from oracle_batch.store.files import replace_all
@@ -19,7 +18,11 @@ _log = logging.getLogger(__name__)
 
 
 def commit(job: Job, world: World, thoughts: Mapping[str, Thought]) -> None:
-    """Write what changed; a file that cannot be written fails its model."""
+    """Write what changed; a file that cannot be written fails its model, books that cannot be, their account.
+
+    Raises:
+        StateError: the books of the last account cannot be written.
+    """
     if job.dry_run:
         return
     world.take_in_newest()
@@ -31,18 +34,16 @@ def commit(job: Job, world: World, thoughts: Mapping[str, Thought]) -> None:
     for desk in world.desks:
         for name, error in lost.items():
             desk.fail(name, error, changed[name])
-    _commit_books(world.desks)
-
-
-def _commit_books(desks: Sequence[Desk]) -> None:
-    """Write the books of all accounts together; if the system refuses, one by one.
-
-    Raises:
-        StateError: books that cannot be written, those of the first such account; the others' are.
-    """
-    files = {desk.name: file for desk in desks if (file := desk.unwritten()) is not None}
-    for error in _replace_each(files).values():
-        raise error
+    files, refused = dict[str, tuple[Path, bytes]](), dict[str, StateError]()
+    for desk in world.desks:
+        try:
+            if file := desk.unwritten():
+                files[desk.name] = file
+        except StateError as error:
+            refused[desk.name] = error
+    refused |= _replace_each(files)
+    for desk in [one for one in world.desks if one.name in refused]:
+        world.give_up(desk, refused[desk.name])
 
 
 def _replace_each(files: Mapping[str, tuple[Path, bytes]]) -> dict[str, StateError]:

@@ -167,6 +167,7 @@ async def _keep(desk: Desk, ready: Ready, notes: list[Event]) -> None:
             return
         detail["mended"] = True
         desk.is_current = True
+        _log.info("account %s: ready again", desk.name)
 
 
 def _tell_stopped(job: Job, close: int, desks: Iterable[Desk]) -> None:

@@ -66,6 +66,18 @@ class World:
         """Whether the operator's flag is up, now."""
         return bool(self.desks) and self.desks[0].workspace.is_paused()
 
+    def give_up(self, desk: Desk, error: OracleBatchError) -> None:
+        """Go on without an account whose files are refused; its next run asks what became of what it has sent.
+
+        Raises:
+            OracleBatchError: that error, if no account is left.
+        """
+        self.desks = [one for one in self.desks if one is not desk]
+        if not self.desks:
+            raise error
+        _log.error("account %s: %s", desk.name, error)
+        self.lost[desk.name] = AccountOutcome({}, 0, str(error), error.exit_code)
+
     def windows(self) -> Mapping[str, Bars]:
         """Each model's bars as far as this run knows them."""
         return _Windows(self)

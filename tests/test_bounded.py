@@ -29,7 +29,7 @@ def test_work_that_waits_for_too_long_is_ended() -> None:
     started = time.monotonic()
     with pytest.raises(DeadlineError) as caught:
         bounded.run(work, 0.1)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert caught.value.exit_code == 1
     assert "took longer than its 0.1 s" in str(caught.value)
 
@@ -112,7 +112,7 @@ def test_even_what_is_being_sent_has_an_end(monkeypatch: pytest.MonkeyPatch) -> 
     started = time.monotonic()
     with pytest.raises(DeadlineError):
         bounded.run(work, 0.1)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_a_failure_in_what_is_being_sent_comes_through() -> None:
@@ -138,7 +138,7 @@ bounded.run(work, 0.1)
 
 def test_a_process_that_hangs_in_one_call_is_ended_with_its_place_told() -> None:
     started = time.monotonic()
-    ended = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=30, check=False)
-    assert time.monotonic() - started < 20
+    ended = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=120, check=False)
+    assert time.monotonic() - started < 45
     assert ended.returncode == 1
     assert "in work" in ended.stderr

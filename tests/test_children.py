@@ -19,11 +19,12 @@ def ended_when_ready(program: str, ready: Path) -> tuple[Children, list[int]]:
     found, codes = Children(), list[int]()
     worker = threading.Thread(target=lambda: codes.append(found.run([sys.executable, "-c", program], 60.0, "tick")))
     worker.start()
-    deadline = time.monotonic() + 30
-    while not ready.exists() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while not ready.exists():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     found.end()
-    worker.join(30)
+    worker.join(60)
     return found, codes
 
 
@@ -59,13 +60,13 @@ def test_a_child_that_hangs_is_told_to_end_and_killed_if_it_does_not(
 ) -> None:
     monkeypatch.setattr(children, "END_S", 0.5)
     line = [sys.executable, "-c", f"import signal, time; {program}; time.sleep(60)"]
-    assert Children().run(line, 1.0, "tick") == code
-    assert "was told to end after 1 s" in caplog.text
+    assert Children().run(line, 2.0, "tick") == code
+    assert "was told to end after 2 s" in caplog.text
 
 
 def test_a_child_that_finishes_when_told_to_end_is_not_killed() -> None:
     program = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); time.sleep(60)"
-    assert Children().run([sys.executable, "-c", program], 1.5, "tick") == 0
+    assert Children().run([sys.executable, "-c", program], 2.0, "tick") == 0
 
 
 def test_a_guard_that_finds_the_lock_held_is_nothing_to_tell(caplog: pytest.LogCaptureFixture) -> None:
@@ -85,9 +86,12 @@ def test_a_child_that_the_system_does_not_start_is_told_of(tmp_path: Path, caplo
     assert "No such file" in caplog.text
 
 
-UNTIL_TOLD = (
-    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(CODE)); print(1); time.sleep(60)"
-)
+UNTIL_TOLD = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(CODE))
+pathlib.Path(READY).touch()
+time.sleep(60)
+"""
 
 
 @pytest.mark.parametrize(("code", "level"), [(143, "INFO"), (0, None), (1, "ERROR")])

@@ -94,20 +94,27 @@ def payload_type_of(message: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A message that was put into bytes beforehand."""
+    """A message that was put into bytes beforehand, and into its envelope if ``client_msg_id`` is given."""
 
     payload_type: int
     payload: bytes
+    client_msg_id: str = ""
+    wrapped: bytes = b""
 
 
-def packed(message: Any) -> Packed:
-    """A message as its bytes, for later."""
-    return Packed(payload_type_of(message), message.SerializeToString())
+def packed(message: Any, client_msg_id: str = "") -> Packed:
+    """A message as its bytes, for later; quickest if it then goes out with this id."""
+    plain = Packed(payload_type_of(message), message.SerializeToString())
+    if not client_msg_id:
+        return plain
+    return Packed(plain.payload_type, plain.payload, client_msg_id, wrap(plain, client_msg_id))
 
 
 def wrap(message: Any, client_msg_id: str = "") -> bytes:
     """A message, packed or not, in its envelope, not yet framed."""
     one = message if isinstance(message, Packed) else packed(message)
+    if one.wrapped and one.client_msg_id == client_msg_id:
+        return one.wrapped
     envelope = common.ProtoMessage(payloadType=one.payload_type, payload=one.payload)
     if client_msg_id:
         envelope.clientMsgId = client_msg_id

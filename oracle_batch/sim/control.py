@@ -7,6 +7,7 @@ import contextlib
 import json
 import math
 from collections.abc import Callable
+from time import monotonic_ns
 from typing import Any, Final, Literal
 
 import msgspec
@@ -85,6 +86,7 @@ class Control:
         self._server.advance(to)
         for _ in range(_TURNS):
             await asyncio.sleep(0)
+        self._server.told_ns = monotonic_ns()
         for writer in list(self._watching):
             _tell(writer, self._now())
 

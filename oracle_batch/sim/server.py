@@ -62,6 +62,7 @@ class Server(ServerFactory):
         self.traffic = Traffic()
         self.received: deque[Received] = received_log()
         self.lines: list[Line] = []
+        self.told_ns = 0
         self.interference = Interference(self)
         self._allowances: dict[int, Allowance] = {}
         self._pace = pace or Pace()

@@ -22,6 +22,7 @@ def state_of(server: Server, accounts: Sequence[int]) -> dict[str, Any]:
     held = {account: exchange.reconcile(account) for account in accounts}
     return {
         "now": exchange.now,
+        "told_ns": server.told_ns,
         "positions": [_position(exchange, account, one) for account in accounts for one in held[account][0]],
         "orders": [_order(exchange, account, one) for account in accounts for one in held[account][1]],
         "deals": [

@@ -26,6 +26,8 @@ _FIXES: Final = {
     errno.EROFS: "remount the file system read-write, or choose another --home",
     errno.EACCES: "give this user access: chown or chmod u+rwX",
     errno.EPERM: "give this user access: chown or chmod u+rwX",
+    errno.EISDIR: "a folder is where a file should be: move it away",
+    errno.ENOTDIR: "a file is where a folder should be: move it away",
     errno.EIO: "the disk reports errors: check it before trading on",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }

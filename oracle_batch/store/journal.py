@@ -6,6 +6,7 @@ there, so file order is always writing order.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -55,7 +56,8 @@ class Journal:
         self._newest: str | None = None
         self._whole = False
         self._size: int | None = None
-        self._vouched: dict[int, tuple[Record, bytes]] = {}
+        self._vouched: list[Record] = []
+        self._rests: list[bytes] = []
 
     def vouch(self, records: Sequence[Record]) -> None:
         """Make sure beforehand that records can be journalled, so that appending these very ones is quicker.
@@ -66,7 +68,8 @@ class Journal:
         now = self._clock.now()
         for record in records:
             self._line(record, now)
-            self._vouched[id(record)] = record, lines.rest_of(record)
+        self._vouched, self._rests = list(records), [lines.rest_of(record) for record in records]
+        self._batch(records, now)  # gone once, the way is not new when it counts
 
     def append(self, records: Sequence[Record]) -> Mark | None:
         """Add records with one write and one fsync; returns the mark after them (None: there is no journal yet).
@@ -81,7 +84,7 @@ class Journal:
         if records:
             now = self._clock.now()
             return self._write(self._file_at(now), self._batch(records, now))
-        return Mark(self._newest, appending.size_of(self.folder / self._newest)) if self._newest else None
+        return Mark(self._newest, self._size_of(self._newest)) if self._newest else None
 
     def tail(self, mark: Mark | None, *, repair: bool = True) -> Tail:
         """Everything after a mark, across months; without a mark, the two newest months.
@@ -101,7 +104,7 @@ class Journal:
         entries: list[Entry] = []
         for name in unread:
             start = mark.offset if mark is not None and name == mark.file else 0
-            end = good_end if name == names[-1] else appending.size_of(self.folder / name)
+            end = good_end if name == names[-1] else self._size_of(name)
             entries += self._entries(name, start, end)
         return Tail(tuple(entries), Mark(names[-1], good_end) if names else None, torn)
 
@@ -112,15 +115,14 @@ class Journal:
         return found
 
     def _file_at(self, now: float) -> str:
-        month = f"{datetime.fromtimestamp(now, UTC):%Y-%m}.jsonl"
+        day = datetime.fromtimestamp(now, UTC)
+        month = f"{day.year:04}-{day.month:02}.jsonl"
         return max(month, self._newest or month)
 
     def _batch(self, records: Sequence[Record], now: float) -> bytes:
-        head, batch = lines.head_at(now), []
-        for record in records:
-            known, rest = self._vouched.get(id(record), (None, b""))
-            batch.append(lines.whole(head, rest) if known is record else self._line(record, now))
-        return b"".join(batch)
+        if len(records) == len(self._vouched) and all(map(operator.is_, records, self._vouched)):
+            return lines.whole(lines.head_at(now), self._rests)
+        return b"".join([self._line(record, now) for record in records])
 
     def _line(self, record: Record, now: float) -> bytes:
         try:
@@ -184,15 +186,26 @@ class Journal:
 
     def _check(self, mark: Mark, names: Sequence[str]) -> None:
         path = self.folder / mark.file
-        fix = 'put the journal back, or set "journal" to null in the account\'s executor file'
         if mark.file not in names:
-            raise StateError("is missing, though the books refer to it", file=path, fix=fix)
-        size = appending.size_of(path)
+            later = [Mark(name, 0) for name in names if name > mark.file]
+            instead = next(iter(later), Mark(names[-1], self._size_of(names[-1])) if names else None)
+            raise StateError("is missing, though the books refer to it", file=path, fix=self._instead(instead))
+        size = self._size_of(mark.file)
         if mark.offset > size:
             why = f"has {size} bytes, though the books have taken in {mark.offset}"
-            raise StateError(why, file=path, fix=fix)
+            raise StateError(why, file=path, fix=self._instead(Mark(mark.file, size)))
         if mark.offset > 0 and appending.read_between(path, mark.offset - 1, mark.offset) != b"\n":
-            raise StateError(f"byte {mark.offset} is not the start of a line", file=path, fix=fix)
+            start = appending.read_between(path, 0, mark.offset).rfind(b"\n") + 1
+            why = f"byte {mark.offset} is not the start of a line"
+            raise StateError(why, file=path, fix=self._instead(Mark(mark.file, start)))
+
+    def _size_of(self, name: str) -> int:
+        return appending.size_of(self.folder / name)
+
+    def _instead(self, mark: Mark | None) -> str:
+        """What the operator can do where the mark points to nothing: no line that the books have is taken in again."""
+        books = f"state/executor/{self.folder.name}.json"
+        return f'put the journal back, or go on without what is lost: set "journal" to {_json(mark)} in {books}'
 
     def _entries(self, name: str, start: int, end: int) -> Iterator[Entry]:
         data = appending.read_between(self.folder / name, start, end)
@@ -235,6 +248,10 @@ def _names_like(folder: Path, pattern: re.Pattern[str]) -> list[str]:
         return []
     except OSError as error:
         raise state_error(error, folder, "list") from error
+
+
+def _json(mark: Mark | None) -> str:
+    return msgspec.json.encode(mark).decode()
 
 
 def _is_torn(line: bytes) -> bool:

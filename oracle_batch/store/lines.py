@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -52,7 +53,7 @@ def encode(record: Record, t: float) -> bytes:
     Raises:
         ValueError: a number that JSON has no word for (NaN, infinity), or another value that would not read back.
     """
-    line = whole(head_at(t), rest_of(record))
+    line = whole(head_at(t), [rest_of(record)])
     decode(line[:-1])
     return line
 
@@ -67,9 +68,10 @@ def head_at(t: float) -> bytes:
     return b'{"v":%d,"t":%b,' % (VERSION, _encoder.encode(t))
 
 
-def whole(head: bytes, rest: bytes) -> bytes:
-    """The line of a record whose part is known to read back, newline included."""
-    return b'%b%b,"crc":"%08x"}\n' % (head, rest[:-1], zlib.crc32(rest, zlib.crc32(head)))
+def whole(head: bytes, rests: Iterable[bytes]) -> bytes:
+    """The lines of records whose parts are known to read back, newlines included."""
+    crc = zlib.crc32(head)
+    return b"".join([b'%b%b,"crc":"%08x"}\n' % (head, rest[:-1], zlib.crc32(rest, crc)) for rest in rests])
 
 
 def decode(line: bytes) -> Entry:

@@ -160,7 +160,11 @@ class Workspace:
 
     def is_paused(self) -> bool:
         """Whether the operator has stopped new entries."""
-        return self.paused.exists()
+        try:
+            self.paused.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
 
 def _make(folder: Path, mode: int) -> None:

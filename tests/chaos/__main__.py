@@ -1,8 +1,9 @@
 """``make chaos``: ticks that are killed, failed and cut off at every call, for so many seconds; counts as JSON.
 
-``--per N`` tries N points of each campaign instead, those of different sorts first. ``--planted`` plants bugs and sees
-whether they are caught. The last line on stdout is one JSON object; the exit code is 1 if anything was violated, or if
-a planted bug was not caught.
+``--per N`` tries N points of each campaign instead, those of different sorts first. ``--points A-B`` tries a slice of
+each, counted from 1; with the same seed, slices make up the whole. ``--planted`` plants bugs and sees whether they are
+caught. The last line on stdout is one JSON object; the exit code is 1 if anything was violated, or if a planted bug was
+not caught.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def main() -> int:
     asked = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     asked.add_argument("--seconds", type=float, default=600.0)
     asked.add_argument("--per", type=int, default=0)
+    asked.add_argument("--points", type=_slice, default=(1, None), metavar="A-B", help="or A-: from A to the end")
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument(
         "--only",
@@ -66,7 +68,8 @@ def _played(given: argparse.Namespace, until: float) -> dict[str, Any]:
             only, found = _words(given.only), list[campaigns.Campaign]()
             for one, names in ((scene, campaigns.COLD), (scene.before_the_close(), campaigns.ARMED)):
                 if not only or set(only) & set(names):
-                    found += campaigns.prepare(one, undisturbed(one), given.seed, only)
+                    first, last = given.points
+                    found += campaigns.prepare(one, undisturbed(one), given.seed, only, first=first, last=last)
             return campaigns.run(found, until - time.monotonic(), given.per)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -79,6 +82,14 @@ def _add_lives(result: dict[str, Any], seconds: float, seed: int) -> None:
     result["lives"] = lives = json.loads(done.stdout.splitlines()[-1])
     for key in ("kills", "recoveries", "duplicates", "lost", "violations"):
         result[key] += lives[key]
+
+
+def _slice(text: str) -> tuple[int, int | None]:
+    first, _, last = text.partition("-")
+    asked = int(first), int(last) if last else None
+    if asked[0] < 1 or (asked[1] is not None and asked[1] < asked[0]):
+        raise argparse.ArgumentTypeError("not A-B or A-, from 1 on")
+    return asked
 
 
 def _words(text: str) -> Sequence[str]:

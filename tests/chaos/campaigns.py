@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from errno import ENOSPC
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from tests.chaos.losses import losses
@@ -28,11 +29,12 @@ Play = Callable[[], Outcome]
 
 @dataclass
 class Campaign:
-    """Points to try, with what to call them; ``of`` is how many there are, where that is known."""
+    """Points to try, all of them or a slice (not ``whole``); ``of`` is how many there are, where that is known."""
 
     name: str
     plays: Iterator[tuple[str, Play]]
     of: int | None
+    whole: bool = True
     points: int = 0
     complete: bool = False
     seconds: float = 0.0
@@ -65,9 +67,13 @@ class Counts:
             print(f"VIOLATED {name}:", *verdict.violations[:6], sep="\n  ", file=sys.stderr)
 
 
-def prepare(stage: Stage, expected: Expected, seed: int, only: Sequence[str] = ()) -> list[Campaign]:
-    """All campaigns of a stage, or some."""
-    return _of_armed(stage, expected, seed, only) if stage.armed else _of_cold(stage, expected, seed, only)
+def prepare(
+    stage: Stage, expected: Expected, seed: int, only: Sequence[str] = (), *, first: int = 1, last: int | None = None
+) -> list[Campaign]:
+    """All campaigns of a stage, or some; of each the points from ``first`` to ``last``, counted from 1."""
+    made = _of_armed(stage, expected, seed, only) if stage.armed else _of_cold(stage, expected, seed, only)
+    whole = (first, last) == (1, None)
+    return [replace(one, plays=islice(one.plays, first - 1, last), whole=whole) for one in made]
 
 
 def _of_cold(stage: Stage, expected: Expected, seed: int, only: Sequence[str]) -> list[Campaign]:
@@ -112,7 +118,7 @@ def run(campaigns: Sequence[Campaign], seconds: float, per: int = 0) -> dict[str
         began = time.monotonic()
         name, play = next(one.plays, ("", None))
         if play is None:
-            one.complete = True
+            one.complete = one.whole
             waiting.remove(one)
             continue
         counts.take(name, play())
@@ -139,15 +145,18 @@ def _ordered(calls: Iterable[Seen], seed: int) -> list[Seen]:
     """Calls in the order in which they are worth trying.
 
     One of each sort that changes something, the others that do, one of each sort that does not, the rest; the seed
-    mixes what is equal.
+    mixes what is equal. A call has its place whatever others there are, so that slices of two runs fit together.
     """
-    chance, known = random.Random(seed), set[str]()
-    mixed = sorted(calls, key=lambda one: chance.random())
+    known = set[str]()
     ranked = []
-    for one in mixed:
+    for one in sorted(calls, key=lambda one: _lot(seed, one)):
         ranked.append((2 * (not one.changes) + (one.kind in known), one))
         known.add(one.kind)
     return [one for _, one in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _lot(seed: int, one: Seen, action: Action | None = None) -> float:
+    return random.Random(f"{seed} {one.kind} {one.aim.nth} {action}").random()
 
 
 def _kills(expected: Expected, seed: int, then: Then) -> list[Point]:
@@ -167,11 +176,12 @@ def _nested(expected: Expected, seed: int) -> list[Point]:
 
 def _errors(expected: Expected, seed: int) -> list[Point]:
     """Every failure of every call; first one call of each sort."""
-    chance, known = random.Random(seed + 3), set[tuple[str, Action]]()
+    known = set[tuple[str, Action]]()
     ranked = []
-    for one in sorted(expected.calls, key=lambda _: chance.random()):
+    for one in sorted(expected.calls, key=lambda one: _lot(seed + 3, one)):
         for action in one.failures:
-            ranked.append((2 * (not one.changes) + ((one.kind, action) in known), chance.random(), one.aim, action))
+            rank = 2 * (not one.changes) + ((one.kind, action) in known)
+            ranked.append((rank, _lot(seed + 3, one, action), one.aim, action))
             known.add((one.kind, action))
     return [Point(aim, action) for *_, aim, action in sorted(ranked, key=lambda row: row[:2])]
 

@@ -76,10 +76,10 @@ def test_the_next_tick_does_not_open_it_again(traded: Cli) -> None:
 def test_a_close_waits_for_the_tick_that_holds_the_lock(traded: Cli) -> None:
     with hold(traded.home / "state" / "lock"):
         process = child("--home", traded.home, "close", "--all", "--now", AFTER)
-        time.sleep(3)
+        time.sleep(2)
         assert process.poll() is None
         assert status(traded)["position_id"] is not None
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert out.startswith(f"{MODEL}: position ")
 

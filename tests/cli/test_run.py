@@ -129,15 +129,15 @@ def wait_for(path: Path, lines: int) -> list[str]:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)])
 def test_each_close_wakes_one_child_until_told_to_stop(number: int, code: int, fresh: Cli) -> None:
+    began = time.time()
     process = resident(fresh.home, NOTE, "--log-format", "json")
-    instants = [float(line) for line in wait_for(fresh.home / "ticks", 2)]
+    assert len(wait_for(fresh.home / "ticks", 2)) <= int(time.time()) - int(began), "so many closes have come"
     beat = heartbeat.read(Workspace(fresh.home).heartbeat)
     assert beat is not None
     assert beat.process == process.pid
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert instants[1] - instants[0] > 0.3
     messages = [json.loads(line)["message"] for line in err.splitlines()]
     assert messages[0].startswith("waking a tick for each close of M15; the next one at ")
     assert messages[1] == f"stopping on {signal.Signals(number).name}"

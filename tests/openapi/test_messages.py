@@ -43,6 +43,14 @@ def test_an_envelope_carries_number_message_and_id() -> None:
     assert found.message == request
 
 
+def test_a_message_packed_beforehand_goes_out_as_it_would_otherwise() -> None:
+    request = api.ProtoOAClosePositionReq(ctidTraderAccountId=7, positionId=3, volume=100_000)
+    for packed in (messages.packed(request), messages.packed(request, "42")):
+        assert messages.wrap(packed, "42") == messages.wrap(request, "42")
+        assert messages.wrap(packed, "43") == messages.wrap(request, "43"), "an id that it was not packed with"
+        assert messages.wrap(packed) == messages.wrap(request)
+
+
 def test_an_unknown_number_is_no_error() -> None:
     data = common.ProtoMessage(payloadType=9999, payload=b"\xff\xff").SerializeToString()
     found = messages.unwrap(data)

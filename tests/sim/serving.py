@@ -28,7 +28,7 @@ from oracle_batch.sim.tls import ServerTls
 from oracle_batch.sim.tokens import Tokens
 
 CLIENT_ID, CLIENT_SECRET = "an-application", "its-secret"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @cache
@@ -212,7 +212,7 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
     """Run a scenario on a loop of its own."""
 
     async def whole() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await scenario()
 
     asyncio.run(whole())

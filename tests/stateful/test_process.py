@@ -52,10 +52,9 @@ main()
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    """The next tick has every kind of leg, and five seconds."""
+    """The next tick has every kind of leg."""
     made = scene(tmp_path / "home")
     made.workspace.config_file.parent.mkdir(exist_ok=True)
-    made.workspace.config_file.write_text("[tick]\ntick_deadline_s = 5\n")
     return made
 
 
@@ -94,7 +93,12 @@ def flag(lab: Lab) -> Path:
     return lab.workspace.home.parent / "here"
 
 
+def may_take(lab: Lab, seconds: int) -> None:
+    lab.workspace.config_file.write_text(f"[tick]\ntick_deadline_s = {seconds}\n")
+
+
 def finished(lab: Lab) -> None:
+    may_take(lab, 60)
     with started(lab) as child:
         out, err = child.communicate(timeout=60)
     assert '"models"' in out, err
@@ -102,17 +106,19 @@ def finished(lab: Lab) -> None:
 
 @pytest.mark.parametrize("where", ["connect", "execute"])
 def test_row_34_a_run_that_hangs_is_ended_and_the_next_one_finishes_it(lab: Lab, expected: object, where: str) -> None:
+    may_take(lab, 5)
     with slow(lab, where, "hangs") as child:
         began = time.monotonic()
         _, err = child.communicate(timeout=60)
     assert child.returncode == 1
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 40
     assert "in slow" in err, "its place is told"
     finished(lab)
     assert result(lab) == expected
 
 
 def test_row_34_a_run_that_waits_for_too_long_ends_itself(lab: Lab, expected: object) -> None:
+    may_take(lab, 5)
     with slow(lab, "connect", "50") as child:
         _, err = child.communicate(timeout=60)
     assert child.returncode == 1
@@ -145,7 +151,6 @@ def test_row_35_told_to_stop_in_the_burst_it_finishes_and_books_it_first(lab: La
 def test_row_41_of_two_runs_that_overlap_the_second_leaves_at_once_and_changes_nothing(
     lab: Lab, expected: object
 ) -> None:
-    lab.workspace.config_file.write_text("[tick]\ntick_deadline_s = 60\n")
     with slow(lab, "execute", "held") as first:
         with started(lab) as second:
             _, err = second.communicate(timeout=60)

@@ -95,7 +95,12 @@ def faulty_run(items: list[tuple[Path, bytes]], code: int) -> bool:
 
 @pytest.mark.parametrize(
     ("code", "fix"),
-    [(errno.ENOSPC, "free some disk space"), (errno.EROFS, "read-write"), (errno.EACCES, "chown or chmod")],
+    [
+        (errno.ENOSPC, "free some disk space"),
+        (errno.EROFS, "read-write"),
+        (errno.EACCES, "chown or chmod"),
+        (errno.EISDIR, "a folder is where a file should be"),
+    ],
 )
 def test_the_message_names_the_file_and_the_fix(tmp_path: Path, disk: Callable[..., Any], code: int, fix: str) -> None:
     path = tmp_path / "twin.json"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import re
 import zlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from oracle_batch.broker.base import Ack, AmendIntent, CloseIntent, Deal, OpenIntent
@@ -107,6 +109,30 @@ def test_a_batch_is_one_write_and_one_fsync(folder: Path, clock: FrozenClock, di
     with disk() as log:
         journal.append(EVERY_KIND)
     assert log.log == [("open", "2026-02.jsonl"), ("write", "2026-02.jsonl"), ("fsync", "2026-02.jsonl")]
+
+
+@pytest.mark.parametrize(
+    "but", [lambda all_: all_, lambda all_: all_[1:], lambda all_: [event(1), *all_], lambda all_: all_[::-1]]
+)
+def test_records_that_were_vouched_for_are_appended_as_any_others(
+    folder: Path, clock: FrozenClock, but: Callable[[list[Record]], list[Record]]
+) -> None:
+    journal = Journal(folder, clock)
+    journal.append([event(0)])
+    journal.vouch(EVERY_KIND)
+    records = but(EVERY_KIND)
+    clock.instant += 1.5
+    journal.append(records)
+    found = Journal(folder, clock).tail(None)
+    assert list(found.records) == [event(0), *records]
+    assert {entry.t for entry in found.entries[1:]} == {clock.instant}, "the instant of the appending"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_cannot_be_journalled_is_not_vouched_for(folder: Path, clock: FrozenClock, value: float) -> None:
+    with pytest.raises(StateError, match="cannot be journalled"):
+        Journal(folder, clock).vouch([event(1), Close("A_M15", 1, value, 0.0, "order", "")])
+    assert not folder.exists()
 
 
 def test_a_new_months_file_is_made_durable_in_its_folder(
@@ -289,17 +315,30 @@ def test_a_world_writable_journal_is_refused_with_the_chmod(folder: Path, clock:
 
 
 @pytest.mark.parametrize(
-    ("mark", "why"),
+    ("mark", "why", "left"),
     [
-        (Mark("2026-01.jsonl", 0), "is missing, though the books refer to it"),
-        (Mark("2026-02.jsonl", 99999), "though the books have taken in 99999"),
-        (Mark("2026-02.jsonl", 5), "byte 5 is not the start of a line"),
+        (Mark("2026-01.jsonl", 0), "is missing, though the books refer to it", [0]),
+        (Mark("2026-03.jsonl", 70), "is missing, though the books refer to it", []),
+        (Mark("2026-02.jsonl", 99999), "though the books have taken in 99999", []),
+        (Mark("2026-02.jsonl", 5), "byte 5 is not the start of a line", [0]),
     ],
 )
-def test_a_mark_that_points_to_nothing_is_refused(folder: Path, clock: FrozenClock, mark: Mark, why: str) -> None:
+def test_a_mark_that_points_to_nothing_is_refused_with_one_that_takes_nothing_in_twice(
+    folder: Path, clock: FrozenClock, mark: Mark, why: str, left: list[int]
+) -> None:
     Journal(folder, clock).append([event(0)])
-    with pytest.raises(StateError, match=why):
+    with pytest.raises(StateError, match=why) as refusal:
         Journal(folder, clock).tail(mark)
+    assert f"in state/executor/{folder.name}.json" in str(refusal.value)
+    found = re.search(r'set "journal" to (.*) in', str(refusal.value))
+    assert found is not None
+    instead = msgspec.json.decode(found[1], type=Mark)
+    assert numbers(Journal(folder, clock).tail(instead).records) == left
+
+
+def test_without_any_journal_the_books_may_go_on_without_a_mark(folder: Path, clock: FrozenClock) -> None:
+    with pytest.raises(StateError, match='set "journal" to null in'):
+        Journal(folder, clock).tail(Mark("2026-01.jsonl", 70))
 
 
 def rewrite(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> bytes:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
@@ -55,60 +56,75 @@ def test_several_timeframes_have_one_next_close(lab: Lab) -> None:
 
 @dataclass
 class SetClock(SystemClock):
-    """The machine's clock, which somebody sets by so much at an instant of its own."""
+    """The machine's clock, which somebody sets by so much a moment after it was first looked at."""
 
-    at: float
     by_s: float
-    began: float = field(default_factory=time.time)
+    began: float = math.nan
 
     def now(self) -> float:
         wall = time.time()
-        return wall + (self.by_s if wall >= self.at else 0.0)
+        if math.isnan(self.began):
+            self.began = wall
+        return wall + (self.by_s if wall >= self.began + 0.1 else 0.0)
 
 
 def test_the_trigger_is_met_to_the_millisecond() -> None:
-    clock = SystemClock()
-    instant = clock.now() + 0.2
-    reached = run(arming.reach(clock, instant))
-    assert 0 <= clock.now() - instant < 0.1
-    assert abs(time.monotonic() - reached.monotonic) < 0.1
-    assert reached.stepped_s == 0
-    assert not reached.given_up
+    """Once in some tries: on a machine that does other things as well this process may have to wait for its turn."""
+    late: list[float] = []
+
+    async def wait() -> None:
+        clock = SystemClock()
+        instant, between = clock.now() + 0.1, clock.now() - time.monotonic()
+        reached = await arming.reach(clock, instant)
+        late.append(clock.now() - instant)
+        assert late[-1] >= 0
+        assert reached.monotonic == pytest.approx(instant - between, abs=0.002)
+        assert reached.stepped_s == 0
+        assert not reached.given_up
+
+    while not late or min(late) >= 0.005:
+        assert len(late) < 30, late
+        run(wait())
 
 
 def test_a_clock_that_is_set_ahead_triggers_at_once_and_says_so() -> None:
     began = time.time()
-    clock = SetClock(began + 0.1, 30.0)
-    reached = run(arming.reach(clock, began + 20.0))
-    assert time.time() - began < 10
-    assert reached.stepped_s == pytest.approx(30.0, abs=0.2)
+    reached = run(arming.reach(SetClock(100.0), began + 90.0))
+    assert time.time() - began < 60
+    assert reached.stepped_s == pytest.approx(100.0, abs=1.0)
 
 
 def test_a_clock_that_is_set_back_is_waited_for_so_long_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arming, "PATIENCE_S", 0.1)
     began = time.time()
-    reached = run(arming.reach(SetClock(began + 0.1, -3600.0), began + 0.2))
+    reached = run(arming.reach(SetClock(-3600.0), began + 0.2))
     assert reached.given_up
-    assert reached.stepped_s == pytest.approx(-3600.0, abs=0.2)
+    assert reached.stepped_s == pytest.approx(-3600.0, abs=1.0)
 
 
-def test_shortly_before_the_trigger_there_is_time_for_a_draft() -> None:
+@dataclass
+class Stepping:
+    """A clock that goes on by so much whenever somebody looks at it."""
+
+    instant: float
+    step_s: float = 0.005
+
+    def now(self) -> float:
+        self.instant += self.step_s
+        return self.instant
+
+
+def test_shortly_before_the_trigger_there_is_time_for_a_draft(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arming, "LOOK_EVERY_S", 0.0)
     left: list[float] = []
+    clock = Stepping(CLOSE - 2.0)
 
-    async def wait() -> None:
-        clock = SystemClock()
-        instant = clock.now() + 0.5
+    async def shortly() -> None:
+        left.append(CLOSE - clock.instant)
+        await asyncio.sleep(0)
 
-        async def shortly() -> None:
-            left.append(instant - clock.now())
-            await asyncio.sleep(0)
-
-        await arming.reach(clock, instant, shortly)
-
-    run(wait())
-    assert len(left) == 3
-    assert left == sorted(left, reverse=True)
-    assert left[-1] <= 0.03
+    run(arming.reach(clock, CLOSE, shortly))
+    assert left == pytest.approx(arming.SHORTLY_S, abs=2 * clock.step_s)
 
 
 def test_a_told_instant_that_somebody_else_has_read_is_not_missed() -> None:
@@ -127,7 +143,7 @@ def test_a_told_instant_that_somebody_else_has_read_is_not_missed() -> None:
                     tell(there, CLOSE + 1)
                     time.sleep(0.05)  # no turn of the loop comes between the line and who reads it
                     assert clock.now() == CLOSE + 1
-                    return await asyncio.wait_for(reaching, 10)
+                    return await asyncio.wait_for(reaching, 60)
 
     assert not run(wait()).given_up
 

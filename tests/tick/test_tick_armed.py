@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
+from oracle_batch import arming, collecting
 from oracle_batch.broker.paper import PaperBroker
-from oracle_batch.clock import SystemClock
+from oracle_batch.clock import Clock, SystemClock
+from oracle_batch.errors import BrokerError
 from oracle_batch.report import TickReport
 from oracle_batch.tick import tick
 from oracle_batch.world import Job
@@ -18,20 +22,46 @@ from tests.tick.lab import Lab, came_to, run
 NAME = "EURUSD_M15"
 
 
-@dataclass
-class Running:
-    """A clock that runs from an instant on."""
+class Running(Clock):
+    """A clock that stands before a close until the tick waits for its trigger, and then runs, from ``then`` on."""
 
-    start: float
-    began: float = field(default_factory=time.monotonic)
+    def __init__(self, instant: float, then: float | None = None) -> None:
+        self._instant, self._then, self._began = instant, then or instant, math.inf
+
+    def run(self) -> None:
+        self._began = min(self._began, time.time())
 
     def now(self) -> float:
-        return self.start + time.monotonic() - self.began
+        passed = time.time() - self._began
+        return self._instant if passed < 0 else self._then + passed
+
+
+class Machine(Running, SystemClock):
+    """The same as the machine's own clock, which somebody sets by so much a moment later."""
+
+    def __init__(self, instant: float, *, set_by_s: float = 0.0) -> None:
+        super().__init__(instant)
+        self._set_by = set_by_s
+
+    def now(self) -> float:
+        return super().now() + (self._set_by if time.time() >= self._began + 0.3 else 0.0)
+
+
+@pytest.fixture(autouse=True)
+def clocks_run_from_the_wait_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes to get ready."""
+    real = arming.reach
+
+    async def reach(clock: Clock, *arguments: Any) -> arming.Reached:
+        if isinstance(clock, Running):
+            clock.run()
+        return await real(clock, *arguments)
+
+    monkeypatch.setattr(arming, "reach", reach)
 
 
 def armed(lab: Lab, bar: int, *, dry_run: bool = False) -> TickReport:
-    clock = Running(lab.close_of(bar) + 0.5)  # between close and trigger nothing more than the wait is left
-    clock.start -= 1.0
+    clock = Running(lab.close_of(bar) - 0.5, lab.close_of(bar) + 0.8)
     return run(tick(Job(lab.workspace, lab.settings, clock, dry_run, arm_s=20.0)))
 
 
@@ -93,25 +123,14 @@ def test_a_close_that_no_model_is_ready_for_is_looked_at_from_the_files(lab: Lab
     assert report.accounts["paper"].models["GBPUSD_M15"].error is not None
 
 
-class Machine(SystemClock):
-    """The machine's clock as it would be some time before a close, set by so much after a while."""
-
-    def __init__(self, instant: float, *, set_by_s: float = 0.0, after_s: float = 0.0) -> None:
-        self._ahead, self._set_by, self._set_at = instant - time.time(), set_by_s, time.time() + after_s
-
-    def now(self) -> float:
-        wall = time.time()
-        return wall + self._ahead + (self._set_by if wall >= self._set_at else 0.0)
-
-
 def test_a_clock_that_is_set_while_armed_is_followed_and_its_bars_are_asked_for(lab: Lab) -> None:
     lab.add("EURUSD", "M15", "W L1 W")
     lab.tick(0)
-    clock = Machine(lab.close_of(1) - 2.0, set_by_s=2.2, after_s=1.0)
+    clock = Machine(lab.close_of(1) - 2.0, set_by_s=4.0)
     report = run(tick(Job(lab.workspace, lab.settings, clock, arm_s=20.0)))
     assert came_to(report, NAME) == ("OPEN", "OK", None)
     (event,) = lab.events("clock_stepped")
-    assert abs(event.detail["by_s"] - 2.2) < 0.2
+    assert abs(event.detail["by_s"] - 4.0) < 0.5
     assert len(lab.events("armed_in_vain")) == 1
     assert len(lab.deals()) == 1
 
@@ -138,3 +157,55 @@ def test_on_the_machines_clock_an_armed_tick_comes_to_the_same(lab: Lab) -> None
     report = run(tick(Job(lab.workspace, lab.settings, Machine(lab.close_of(1) - 0.5), arm_s=20.0)))
     assert came_to(report, NAME) == ("OPEN", "OK", None)
     assert not [one for one in lab.journal() if getattr(one, "name", "") in ("line_silent", "armed_in_vain")]
+
+
+def gather_that_fails(first: int) -> Callable[..., Awaitable[None]]:
+    """Reading as it is, which the broker does not answer from one time on."""
+    calls = 0
+
+    async def gather(*arguments: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls >= first:
+            raise BrokerError("nobody answers")
+        await collecting.gather(*arguments)  # type: ignore[arg-type]
+
+    return gather
+
+
+def test_a_model_that_waits_for_the_official_bars_is_told_of_when_they_cannot_be_had(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.add("EURUSD", "M15", "W L1 W")
+    lab.add("GBPUSD", "M15", "W L1 W")
+    lab.drop("GBPUSD_M15", 1)
+    lab.tick(0)
+    monkeypatch.setattr("oracle_batch.tick.gather", gather_that_fails(2))
+    report = armed(lab, 1)
+    assert came_to(report, NAME) == ("OPEN", "OK", None)
+    assert report.accounts["paper"].models["GBPUSD_M15"].error == "nobody answers"
+    assert report.exit_code == 1
+    (event,) = lab.events("not_streamed")
+    assert event.model == "GBPUSD_M15"
+
+
+def test_when_every_model_is_decided_the_official_bars_can_wait_for_the_next_run(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.add("EURUSD", "M15", "W L1 W")
+    lab.tick(0)
+    monkeypatch.setattr("oracle_batch.tick.gather", gather_that_fails(2))
+    report = armed(lab, 1)
+    assert (came_to(report, NAME), report.exit_code) == (("OPEN", "OK", None), 0)
+
+
+def test_what_an_armed_tick_has_met_is_on_record_though_it_fails(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.add("EURUSD", "M15", "W L1 W")
+    lab.tick(0)
+    monkeypatch.setattr("oracle_batch.tick.gather", gather_that_fails(1))
+    with pytest.raises(BrokerError):
+        armed(lab, 1)
+    (event,) = lab.events("not_armed")
+    assert event.detail == {"close": lab.close_of(1), "error": "nobody answers"}
+    monkeypatch.undo()
+    assert came_to(lab.tick(1), NAME) == ("OPEN", "OK", None)

@@ -59,12 +59,12 @@ def test_the_wait_ends_with_no_bar_for_this_interval(lab: Lab) -> None:
     waiting_lab(lab, stored=1)
     lab.tick(1)
     took = poll(lab, 2, seconds=0.2)
-    assert 0.2 <= took < 5
+    assert 0.2 <= took < 30
     assert lab.twin(NAME).state.bar_time == lab.time(NAME, 1)
 
 
 def test_a_break_of_the_market_is_not_waited_for(lab: Lab) -> None:
     waiting_lab(lab, stored=1)
     lab.tick(1)
-    assert poll(lab, 4, seconds=30) < 10
+    assert poll(lab, 4, seconds=60) < 40
     assert lab.deals() == []

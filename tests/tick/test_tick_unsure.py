@@ -11,8 +11,10 @@ import pytest
 from oracle_batch import guarding
 from oracle_batch.broker.base import Ack, Broker, Deal, Gate, OpenIntent, PlacedOrder, Position, Request
 from oracle_batch.desk import Desk
+from tests.stateful import truth
 from tests.tick.fakes import Wrapped, install, uninstall
 from tests.tick.lab import Lab, came_to, outcome
+from tests.tick.test_tick_crash import KilledError
 
 EURUSD = "EURUSD_M15"
 
@@ -78,11 +80,11 @@ def killed(lab: Lab, bar: int, step: str, monkeypatch: pytest.MonkeyPatch) -> No
     """A tick whose process is gone right before a step of the desk."""
 
     def die(*_: Any) -> None:
-        raise KeyboardInterrupt
+        raise KilledError
 
     with monkeypatch.context() as patch:
         patch.setattr(Desk, step, die)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KilledError):
             lab.tick(bar)
 
 
@@ -173,6 +175,24 @@ def test_a_bar_revised_after_its_fill_is_counted_although_the_twin_was_not_writt
     assert came_to(lab.tick(1, late=5.0), EURUSD) == ("OPEN", "OK", "RECOVERED")
     assert lab.books().models[EURUSD].decisions_revised == 1
     assert lab.positions() == [("oracle:EURUSD_M15", 1, 100_000)]
+
+
+def test_a_part_that_was_closed_before_the_books_knew_the_position_is_counted_when_the_rest_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither run wrote its books, so that only the journal says since when the position was there."""
+    lab = Lab(tmp_path / "home")
+    lab.add("EURUSD", "M15", "W L3 W W")
+    lab.tick(0)
+    killed(lab, 1, "unwritten", monkeypatch)
+    (held,) = lab.account()["positions"]
+    lab.clock.instant += 5
+    lab.close_by_hand(held["position_id"], held["volume_cents"] // 5)
+    killed(lab, 2, "conclude", monkeypatch)
+    assert lab.positions() == []
+    assert lab.books().models[EURUSD].position is None
+    assert came_to(lab.tick(2, late=10.0), EURUSD) == ("CLOSE", "OK", "RECOVERED")
+    truth.legs_are_accounted_for(lab, "paper")
 
 
 def test_a_change_of_strength_says_that_it_stays_on_its_side(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from oracle_batch.broker.ctrader.refusals import THROTTLED, action_of, meaning_o
 from oracle_batch.broker.ctrader.reports import Report
 from oracle_batch.broker.ctrader.session import LOST, Session, refusal_in
 from oracle_batch.errors import BrokerError, OracleBatchError
-from oracle_batch.openapi.messages import Envelope
+from oracle_batch.openapi.messages import Envelope, Packed
 
 _log = logging.getLogger(__name__)
 
@@ -113,9 +113,6 @@ class Burst:
 
     async def _see_through(self) -> None:
         while True:
-            self._repeat_refused()
-            self._release()
-            self._stop_everything()
             await self._send()
             under_way = [course for course in self._courses if course.leg.ack is None]
             if not under_way:
@@ -123,15 +120,18 @@ class Burst:
             now = self._loop.time()
             sent = [course for course in under_way if course.state == "sent"]
             overdue = [course for course in sent if self._lost or course.deadline <= now]
-            if overdue:
-                await self._find_out(overdue)
-                continue
             moments = [
                 course.deadline if course.state == "sent" else course.not_before
                 for course in under_way
                 if course.state != "waiting"
             ]
-            await self._wait(min(moments) - now)
+            if overdue:
+                await self._find_out(overdue)
+            elif moments:
+                await self._wait(min(moments) - now)
+            self._repeat_refused()
+            self._release()
+            self._stop_everything()
 
     async def _wait(self, seconds: float) -> None:
         """Until something is heard, at most so long."""
@@ -226,14 +226,15 @@ class Burst:
                 continue  # nothing has left; the session is made anew a bounded number of times
 
     def _write(self, courses: Sequence[_Course]) -> None:
+        entries = [course.leg.intent for course in courses if isinstance(course.leg.intent, OpenIntent)]
+        held = self._gate(entries) if entries else {}
         leaving = []
         for course in courses:
-            intent = course.leg.intent
-            reason = self._gate(intent) if isinstance(intent, OpenIntent) else None
+            reason = held.get(course.leg.intent.intent_id)
             if reason is not None:
                 course.leg.skip(reason)
                 continue
-            leaving.append((self._session.new_id(), course))
+            leaving.append((self._identity(course), course))
         if not leaving:
             return
         self._session.post([(identity, course.message) for identity, course in leaving])
@@ -244,6 +245,11 @@ class Burst:
             course.leg.ids.add(identity)
             course.state, course.deadline = "sent", deadline
             course.tries += 1
+
+    def _identity(self, course: _Course) -> str:
+        """The id that a message goes out with: its own, the first time, if it was packed with one."""
+        own = course.message.client_msg_id if isinstance(course.message, Packed) and not course.tries else ""
+        return own or self._session.new_id()
 
     def _fail_unsent(self, courses: Sequence[_Course], code: str) -> None:
         for course in courses:

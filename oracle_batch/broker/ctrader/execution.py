@@ -65,13 +65,14 @@ class Execution:
             message = self._message(Leg(intent), light.symbol_id if light is not None else None)
             depends = isinstance(intent, OpenIntent) and bool(intent.max_slippage_points)
             if message is not None and not depends:
-                self._packed[intent.intent_id] = intent, packed(message)
+                self._packed[intent.intent_id] = intent, packed(message, self._session.new_id())
 
     async def execute(self, intents: Sequence[Request], gate: Gate) -> list[Ack]:
         """All legs in one burst; see ``burst``. An entry whose stop is triggered otherwise is amended once filled."""
-        ids = {}
+        ids: dict[str, int | None] = {}
         for symbol in {intent.symbol for intent in intents}:
-            ids[symbol] = await self._catalogue.id_of(symbol)
+            light = self._catalogue.known(symbol)
+            ids[symbol] = light.symbol_id if light is not None else await self._catalogue.id_of(symbol)
         limited = [one.symbol for one in intents if isinstance(one, OpenIntent) and one.max_slippage_points]
         if limited:
             await self._prices.quotes(sorted(set(limited)))
@@ -79,8 +80,8 @@ class Execution:
         since = self._clock.now() - LOOK_BACK_S
         refused = self._clock_reason()
 
-        def guarded(entry: OpenIntent) -> str | None:
-            return refused or gate(entry)
+        def guarded(entries: Sequence[OpenIntent]) -> Mapping[str, str]:
+            return {entry.intent_id: refused for entry in entries} if refused else gate(entries)
 
         burst = self._burst(ids, since, guarded)
         legs = await burst.run(intents, gone, frozenset(self._ours))
@@ -121,7 +122,7 @@ class Execution:
         """The request of a leg; one that cannot be made fails the leg."""
         intent, account_id = leg.intent, self._account_id
         leg.quote = None if symbol_id is None else self._prices.newest(symbol_id)
-        known = self._packed.get(intent.intent_id)
+        known = self._packed.pop(intent.intent_id, None)  # its message id serves once
         if known is not None and (known[0] is intent or known[0] == intent):
             return known[1]
         if isinstance(intent, CloseIntent):

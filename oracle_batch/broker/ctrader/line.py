@@ -238,20 +238,25 @@ async def open_line(
         async with asyncio.timeout_at(until):
             await asyncio.shield(line._ready)
     except TimeoutError as error:
-        line._ready.cancel()
-        if line._transport is None:
-            connector.disconnect()
-        else:
-            line.drop("no answer")
-        await asyncio.wait([line._gone], timeout=1.0)
+        await _leave(line, connector)
         raise LineError(f"{host}:{port} did not answer within {pace.connect_s:g} s", fix="run again") from error
     except asyncio.CancelledError:
-        connector.disconnect()
+        await _leave(line, connector)
         raise
     except LineError as error:
         fix = "check host, clock and cafile" if isinstance(error, NotVerified) else "run again"
         raise type(error)(f"{host}:{port}: {error.message}", fix=fix) from error
     return line
+
+
+async def _leave(line: Line, connector: Any) -> None:
+    """Have no more to do with a connection that is being made."""
+    line._ready.cancel()
+    if line._transport is None:
+        connector.disconnect()
+    else:
+        line.drop("left")
+    await asyncio.wait([line._gone], timeout=1.0)
 
 
 async def _resolve(host: str, port: int) -> str:

@@ -65,6 +65,7 @@ class _Spot:
     ask: int = 0
     time: float = 0.0
     events: int = 0
+    shown: Quote | None = None
 
 
 @dataclass(slots=True)
@@ -133,7 +134,9 @@ class Prices:
         spot = self._spots.get(symbol_id)
         if spot is None or not spot.bid or not spot.ask:
             return None
-        return translate.quote(spot.bid, spot.ask, self._digits[symbol_id], spot.time)
+        if spot.shown is None:
+            spot.shown = translate.quote(spot.bid, spot.ask, self._digits[symbol_id], spot.time)
+        return spot.shown
 
     def _fresh(self, symbol_id: int) -> bool:
         return symbol_id in self._subscribed
@@ -186,4 +189,5 @@ class Prices:
             else:
                 self.gauge.note(spot.time, now, fresh=spot.events > 0)
         spot.events += 1
+        spot.shown = None
         self._news.set()

@@ -85,6 +85,7 @@ class Session:
         self._trust: Any = None
         self._reactor: Any = None
         self._line: Line | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._authorised = False
         self._expired = False
         self._renewed = False
@@ -111,13 +112,16 @@ class Session:
         await self.restore()
 
     async def close(self) -> None:
-        """End the connection. Idempotent."""
+        """End the connection. Idempotent. Who still asks something gets no other one."""
+        reactor, self._reactor = self._reactor, None
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
         if self._line is not None:
             await self._line.close()
             self._line = None
-        if self._reactor is not None:
-            end_reactor(self._reactor)
-            self._reactor = None
+        if reactor is not None:
+            end_reactor(reactor)
 
     @property
     def alive(self) -> bool:
@@ -175,7 +179,7 @@ class Session:
                 await self.restore()
                 return await self.ask(message, historical=historical)
             except LineError as error:
-                if last or isinstance(error, NotVerified):
+                if last or isinstance(error, NotVerified) or self._reactor is None:
                     raise
                 _log.warning("%s: %s; trying again", short_name(type(message)), error.message)
             except Refused as refusal:
@@ -262,8 +266,6 @@ class Session:
                 trace.span("limiter", began, time.monotonic(), "history" if historical else "requests")
 
     async def _connect(self) -> None:
-        if self._reactor is None:
-            raise LineError("the session is closed", fix="connect() comes first")
         if self._given_up is not None:
             raise self._given_up
         if self._reconnects > RECONNECTS:
@@ -271,10 +273,11 @@ class Session:
         self._reconnects += 1
         self._authorised = False
         for attempt in range(CONNECT_TRIES):
+            if self._reactor is None:
+                raise LineError("the session is closed", fix="connect() comes first")
+            self._opening = asyncio.ensure_future(self._open_line(self._reactor))
             try:
-                self._line = await open_line(
-                    self._reactor, self.door.host, self.door.port, self._trust, self.pace, self._take, self._lost
-                )
+                await self._opening
             except LineError as error:
                 if isinstance(error, NotVerified) or attempt == CONNECT_TRIES - 1:
                     self._given_up = error  # whoever asks next need not wait as long for the same
@@ -283,6 +286,11 @@ class Session:
                 await asyncio.sleep(PAUSES_S[attempt])
             else:
                 return
+
+    async def _open_line(self, reactor: Any) -> None:
+        self._line = await open_line(
+            reactor, self.door.host, self.door.port, self._trust, self.pace, self._take, self._lost
+        )
 
     async def _renew(self) -> None:
         if self._renewed:

@@ -26,6 +26,7 @@ from oracle_batch.training.backtest.portfolio import PortfolioTask
 from oracle_batch.training.backtest.run import Report, Task
 from oracle_batch.training.backtest.spreads import read_profile
 from oracle_batch.training.boundaries import read_comment
+from oracle_batch.training.data import read_market
 from oracle_batch.training.honesty.trials import trials_beside
 from oracle_batch.types import TIMEFRAME_SECONDS, split_model_id
 
@@ -58,11 +59,11 @@ def bars_of(path: Path, model: Model) -> tuple[Path, Bars]:
         BarError: there are none, or they break the rules.
     """
     if not path.is_dir():
-        return path, read_bars(path, model.symbol, model.timeframe)
+        return path, read_market(path, model.symbol, model.timeframe)
     for suffix in SUFFIXES:
         file = path / f"{model.model_id}{suffix}"
         if file.is_file():
-            return file, read_bars(file, model.symbol, model.timeframe)
+            return file, read_market(file, model.symbol, model.timeframe)
     raise BarError(f"no bars of {model.model_id}", file=path, fix=f"put {model.model_id}.parquet or .csv there")
 
 

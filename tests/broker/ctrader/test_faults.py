@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,12 @@ from typing import Any
 import pytest
 
 from oracle_batch.broker.base import AmendIntent
+from oracle_batch.broker.ctrader import session
 from oracle_batch.broker.ctrader.line import Pace
 from oracle_batch.errors import BrokerError
 from tests.broker.ctrader.lab import LOT, entry, exit_of, lab, open_gate, opened, run
 from tests.market.build import T0
+from tests.sim.serving import eventually
 
 FILLED = {"executionType": "ORDER_FILLED"}
 ACCEPTED = {"executionType": "ORDER_ACCEPTED"}
@@ -24,7 +28,7 @@ def test_a_line_that_dropped_before_the_write_is_made_anew_and_the_same_id_leave
         async with lab(tmp_path) as found:
             for line in list(found.server.lines):
                 line.drop("cut by the test")
-            await asyncio.sleep(0.05)
+            await eventually(lambda: not found.broker._session.alive)
             await opened(found)
             assert found.orders(entry().intent_id) == 1
             assert len(found.deals()) == 1
@@ -80,10 +84,10 @@ def test_a_frozen_line_is_given_up_and_the_fill_is_found(tmp_path: Path) -> None
 
 def test_silence_ends_an_idle_line(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with lab(tmp_path, pace=Pace(connect_s=2, heartbeat_s=0.1, silence_s=0.4)) as found:
+        async with lab(tmp_path, pace=Pace(heartbeat_s=0.3, silence_s=1.5)) as found:
             found.faults({"fault": "freeze", "on": "TraderReq", "at": "before"})
             with pytest.raises(BrokerError):
-                await asyncio.wait_for(found.broker._session.ask(_version()), 3)
+                await asyncio.wait_for(found.broker._session.ask(_version()), 30)
             assert not found.broker._session.alive
 
     run(scenario())
@@ -95,7 +99,18 @@ def _version() -> Any:
     return api.ProtoOATraderReq(ctidTraderAccountId=1)
 
 
-def test_a_server_that_is_gone_is_tried_a_bounded_number_of_times_and_then_given_up(tmp_path: Path) -> None:
+def test_a_server_that_is_gone_is_tried_a_bounded_number_of_times_and_then_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+    real = session.open_line
+
+    async def counted(*arguments: Any) -> Any:
+        tries.append(1)
+        return await real(*arguments)
+
+    monkeypatch.setattr(session, "open_line", counted)
+
     async def scenario() -> None:
         async with lab(tmp_path, connect=False) as found:
             broker = found.make(port=9)
@@ -103,12 +118,45 @@ def test_a_server_that_is_gone_is_tried_a_bounded_number_of_times_and_then_given
             with pytest.raises(BrokerError, match="refused") as refusal:
                 await broker.connect()
             assert refusal.value.exit_code == 69
-            assert 0.5 < time.monotonic() - began < 5
-            again = time.monotonic()
+            assert time.monotonic() - began > 0.5
+            assert len(tries) == session.CONNECT_TRIES
             with pytest.raises(BrokerError, match="refused"):
                 await broker._session.restore()
-            assert time.monotonic() - again < 0.1
+            assert len(tries) == session.CONNECT_TRIES
             await broker.close()
+
+    run(scenario())
+
+
+def test_a_question_that_nobody_waits_for_any_more_makes_no_connection_when_the_session_ends(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with lab(tmp_path) as found:
+            found.faults({"fault": "drop", "on": "TraderReq"})
+            asking = asyncio.ensure_future(found.broker._session.request(_version()))
+            await eventually(lambda: found.requests("TraderReq") == 1)
+            made = found.server._next_number
+            await found.broker.close()
+            with pytest.raises(BrokerError, match="closed"):
+                await asking
+            assert made == found.server._next_number
+
+    run(scenario())
+
+
+def test_a_session_that_ends_while_it_connects_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            async with lab(tmp_path, connect=False) as found:
+                broker = found.make(port=mute.getsockname()[1])
+                connecting = asyncio.ensure_future(broker.connect())
+                await eventually(lambda: broker._session._opening is not None)
+                await asyncio.sleep(0.05)
+                began = time.monotonic()
+                await broker.close()
+                assert time.monotonic() - began < 5, "the connection may take ten seconds"
+                with pytest.raises(asyncio.CancelledError):
+                    await connecting
+        gc.collect()  # a socket that is left open would be told of
 
     run(scenario())
 
@@ -330,7 +378,7 @@ def test_a_clock_that_is_off_refuses_entries_and_closes_all_the_same(tmp_path: P
             found.clock.off_s = -4.0
             await found.broker.quotes(["EURUSD"])
             found.server.advance(found.exchange.now + 300)
-            await asyncio.sleep(0.1)
+            await found.broker.confirm()
             legs = [exit_of(ack.position_id or 0), entry(2, "GBPUSD")]
             closed, refused = await found.broker.execute(legs, open_gate)
             assert closed.status == "OK"

@@ -108,14 +108,14 @@ async def line_to(port: int, cafile: Path, ear: Ear, pace: Pace, host: str = "lo
 
 def run(scenario: Any) -> None:
     async def whole() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await scenario
         await asyncio.sleep(0)
 
     asyncio.run(whole())
 
 
-PACE = Pace(connect_s=2.0, heartbeat_s=0.1, silence_s=5.0)
+PACE = Pace(connect_s=20.0, heartbeat_s=0.1, silence_s=20.0)
 
 
 @pytest.mark.parametrize("fault", ["self-signed", "expired", "another host"])
@@ -184,14 +184,14 @@ def test_frames_come_out_the_same_one_byte_at_a_time(tmp_path: Path) -> None:
     messages = [api.ProtoOAVersionRes(version=str(number)) for number in range(5)]
     stream = b"".join(frame(wrap(one, "id")) for one in messages)
 
-    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for place in range(len(stream)):
             writer.write(stream[place : place + 1])
             await writer.drain()
             await asyncio.sleep(0)
         writer.write(stream)
         await writer.drain()
-        await asyncio.sleep(5)
+        await reader.read()
 
     async def scenario() -> None:
         ear, pem = Ear(), certificate(tmp_path)
@@ -235,10 +235,10 @@ def test_heartbeats_go_out_and_silence_ends_the_line(tmp_path: Path) -> None:
     async def scenario() -> None:
         ear, pem = Ear(), certificate(tmp_path)
         async with server(pem, talk) as port:
-            async with line_to(port, pem, ear, Pace(connect_s=2, heartbeat_s=0.05, silence_s=0.4)) as line:
+            async with line_to(port, pem, ear, Pace(connect_s=20, heartbeat_s=0.1, silence_s=1.6)) as line:
                 while line.alive:
                     await asyncio.sleep(0.01)
-            assert ear.lost == ["silent for 0 s"]
+            assert [why.partition(" for ")[0] for why in ear.lost] == ["silent"]
         beat = frame(wrap(common.ProtoHeartbeatEvent()))
         assert got.count(beat) >= 4
         assert got.replace(beat, b"") == b""

@@ -182,3 +182,25 @@ def test_prepared_legs_go_out_as_they_would_otherwise(tmp_path: Path) -> None:
             assert ack.status == "OK"
 
     run(scenario())
+
+
+def test_a_prepared_leg_that_is_refused_once_goes_out_again_under_another_id(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with lab(tmp_path) as found:
+            await found.broker.arm([SERIES], [])
+            found.faults({"fault": "refuse", "on": "NewOrderReq", "code": "SERVER_IS_UNDER_MAINTENANCE"})
+            ids, incoming = [], found.server.incoming
+
+            def noted(line: Any, envelope: Any, stamp_ns: int) -> None:
+                if envelope.name == "NewOrderReq":
+                    ids.append(envelope.client_msg_id)
+                incoming(line, envelope, stamp_ns)
+
+            found.server.incoming = noted  # type: ignore[method-assign]
+            found.broker.prepare([entry()])
+            (ack,) = await found.broker.execute([entry()], open_gate)
+            assert ack.status == "OK"
+            await found.broker.execute([entry()], open_gate)
+            assert len(ids) == len(set(ids)) == 3, "a message id serves once"
+
+    run(scenario())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -327,7 +326,7 @@ def test_quotes_follow_the_stream(tmp_path: Path) -> None:
         async with lab(tmp_path, series) as found:
             before = (await found.broker.quotes(["EURUSD"]))["EURUSD"]
             found.server.advance(T0 + 9 * 900 + 1)
-            await asyncio.sleep(0.05)
+            await found.broker.confirm()
             after = (await found.broker.quotes(["EURUSD"]))["EURUSD"]
             assert (before.bid, after.bid) == (1.1, 1.2)
             assert after.time > before.time

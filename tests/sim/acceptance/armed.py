@@ -15,33 +15,68 @@ NAME = "EURUSD_M15"
 LEAD_S = 15.0
 
 
-class ArmedTick:
-    """A tick that was started some seconds before a close, in a thread; ``close()`` brings its trigger."""
+class Heard(logging.Handler):
+    """What the product logs in one thread."""
 
-    def __init__(self, world: World, bar: int, *, lead_s: float = LEAD_S, options: Sequence[str] = ()) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self.lines.append(record.getMessage())
+
+
+class ArmedTick:
+    """A tick that was started some seconds before a close, in a thread; ``close()`` brings its trigger.
+
+    ``says`` is what it says once it waits; it has said so when this is there.
+    """
+
+    def __init__(
+        self, world: World, bar: int, *, lead_s: float = LEAD_S, options: Sequence[str] = (), says: str = "armed for"
+    ) -> None:
         self._world, self.instant = world, world.lab.close_of(bar)
-        self._armed, self._options = threading.Event(), options
+        self._options = options
+        self._heard: list[str] = []
         self._results: list[Result] = []
         world.simulator.advance(self.instant - lead_s)
-        logging.getLogger("oracle_batch.live").addFilter(self._look)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        try:
-            assert self._armed.wait(PATIENCE_S)
-        finally:
-            logging.getLogger("oracle_batch.live").removeFilter(self._look)
-
-    def _look(self, record: logging.LogRecord) -> bool:
-        if record.getMessage().startswith("armed for"):
-            self._armed.set()
-        return True
+        self.until_said(says)
 
     def _run(self) -> None:
-        self._results.append(self._world.cli("tick", "--json", "--arm", "20", *self._options))
-        self._armed.set()
+        heard, product = Heard(), logging.getLogger("oracle_batch")
+        self._heard = heard.lines
+        product.addHandler(heard)
+        try:
+            self._results.append(self._world.cli("tick", "--json", "--arm", "20", *self._options))
+        finally:
+            product.removeHandler(heard)
+
+    def until_said(self, words: str) -> None:
+        """Wait for a line in its log."""
+        self.until(lambda: any(words in line for line in self._heard))
+
+    def until_mended(self) -> None:
+        """Wait until it has mended something, and is ready for the trigger again."""
+        self.until(lambda: 0 < self._said("while armed") == self._said("ready again"))
+
+    def _said(self, words: str) -> int:
+        return sum(words in line for line in self._heard)
+
+    def until(self, done: Callable[[], bool]) -> None:
+        """Wait for something that comes while it waits."""
+        until = time.monotonic() + PATIENCE_S
+        while not done():
+            assert self._thread.is_alive(), self._results
+            assert time.monotonic() < until, self._heard
+            time.sleep(0.005)
 
     def close(self) -> Result:
         """Play to the trigger and see the tick through."""
+        assert not self._results, "it has not waited"
         self._world.simulator.advance(self.instant + 0.5)
         self._world.simulator.advance(self.instant + 1)
         self._thread.join(PATIENCE_S)
@@ -58,14 +93,6 @@ def started(world: World, script: str = "W L1 W W", **options: Any) -> None:
 
 def events(world: World, name: str) -> list[Event]:
     return [one for one in world.journal() if isinstance(one, Event) and one.name == name]
-
-
-def until_received(world: World, kind: str, count: int) -> None:
-    """Wait for a request to have come so many times."""
-    until = time.monotonic() + PATIENCE_S
-    while [one["type"] for one in world.simulator.state()["received"]].count(kind) < count:
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def count_of(world: World, kind: str) -> int:

@@ -7,23 +7,21 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from oracle_batch import arming, live
+from oracle_batch import live
 from oracle_batch.store.records import Close
+from oracle_batch.world import Job
 from tests.sim.acceptance.armed import (
     LEAD_S,
     NAME,
     ArmedTick,
     close_by_hand,
-    count_of,
     cut,
     events,
     started,
-    until_received,
     wait_for,
 )
 from tests.sim.acceptance.world import PATIENCE_S, World
@@ -112,10 +110,8 @@ def test_no_bar_for_the_interval_is_no_bar(world: World) -> None:
 def test_a_line_that_drops_while_armed_is_mended_in_time(world: World) -> None:
     started(world)
     tick = ArmedTick(world, 1)
-    asked = count_of(world, "ExpectedMarginReq")
     world.simulator.call(lambda: cut(world))
-    until_received(world, "ExpectedMarginReq", asked + 1)
-    time.sleep(0.2)
+    tick.until_mended()
     before = len(world.simulator.state()["received"])
     result = tick.close()
     assert world.simulator.state()["received"][before]["type"] == "NewOrderReq", "armed anew"
@@ -129,9 +125,8 @@ def test_without_a_line_at_the_trigger_the_run_goes_by_the_files(world: World) -
     started(world)
     tick = ArmedTick(world, 1)
     world.simulator.faults({"fault": "refuse", "on": "ReconcileReq", "times": 1, "code": "UNSUPPORTED_MESSAGE"})
-    asked = count_of(world, "ReconcileReq")
     world.simulator.call(lambda: cut(world))
-    until_received(world, "ReconcileReq", asked + 1)
+    tick.until_said("UNSUPPORTED_MESSAGE")
     result = tick.close()
     assert (result.code, world.came_to(result)) == (0, ("OPEN", "OK", None))
     assert events(world, "line_lost")[0].detail["mended"] is False
@@ -191,9 +186,8 @@ def test_a_position_that_ends_while_armed_is_seen_before_the_trigger(world: Worl
     started(world, "W L1 L1 L1 W")
     assert world.came_to(ArmedTick(world, 1).close()) == ("OPEN", "OK", None)
     tick = ArmedTick(world, 2)
-    asked = count_of(world, "ExpectedMarginReq")
     close_by_hand(world, world.simulator.exchange.account_ids[0], world.position_id)
-    until_received(world, "ExpectedMarginReq", asked + 1)
+    tick.until_mended()
     result = tick.close()
     assert result.code == 0
     assert world.came_to(result)[0] == "WAIT_SYNC"
@@ -207,31 +201,33 @@ def test_an_end_while_armed_is_on_record_also_where_the_draft_is_carried_out(
     """The draft is made after the end was seen, and carried out as it is: it has the end to tell."""
     started(world, "W L1 L1 S1 W")
     assert world.came_to(ArmedTick(world, 1).close()) == ("OPEN", "OK", None)
-    drafts = count_drafts(monkeypatch)
+    drafts = drafts_by_instant(monkeypatch)
     tick = ArmedTick(world, 3)
-    asked = count_of(world, "ExpectedMarginReq")
     close_by_hand(world, world.simulator.exchange.account_ids[0], world.position_id)
-    until_received(world, "ExpectedMarginReq", asked + 1)
+    tick.until_mended()
     for tenth in range(5, 10):  # the bars may come after the clock's first word
-        world.simulator.advance(tick.instant + tenth / 10)
-        time.sleep(arming.SHORTLY_EVERY_S + 0.1)
+        instant = tick.instant + tenth / 10
+        world.simulator.advance(instant)
+        tick.until(lambda instant=instant: instant in drafts)  # type: ignore[misc]
     result = tick.close()
     assert (result.code, world.came_to(result)) == (0, ("OPEN", "OK", None))
-    assert drafts[-1] is not None
-    assert drafts[-1].desks[0].acks, "the draft was not carried out"
+    draft = drafts[instant]
+    assert draft is not None
+    assert draft.desks[0].acks, "the draft was not carried out"
     world.agree()
     assert len([one for one in world.journal() if isinstance(one, Close)]) == 1
 
 
-def count_drafts(monkeypatch: pytest.MonkeyPatch) -> list[live.Draft | None]:
-    made: list[live.Draft | None] = []
-    real = live._draft
+def drafts_by_instant(monkeypatch: pytest.MonkeyPatch) -> dict[float, live.Draft | None]:
+    made: dict[float, live.Draft | None] = {}
+    real = live._shortly
 
-    async def draft(ready: live.Ready) -> None:
-        await real(ready)
-        made.append(ready.draft)
+    async def shortly(job: Job, ready: live.Ready) -> None:
+        instant = job.clock.now()
+        await real(job, ready)
+        made[instant] = ready.draft
 
-    monkeypatch.setattr(live, "_draft", draft)
+    monkeypatch.setattr(live, "_shortly", shortly)
     return made
 
 

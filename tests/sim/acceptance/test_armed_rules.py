@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,8 @@ from oracle_batch.brain.twin import FLAT
 from oracle_batch.bundle.compiled import load_model
 from oracle_batch.store.records import Signal
 from oracle_batch.types import STORED_BARS, WINDOW
-from tests.sim.acceptance.armed import NAME, ArmedTick, count_of, events, started, until_received
-from tests.sim.acceptance.world import PATIENCE_S, Result, World, each_world
+from tests.sim.acceptance.armed import NAME, ArmedTick, count_of, events, started
+from tests.sim.acceptance.world import PATIENCE_S, World, each_world
 from tests.tick.lab import scripted
 
 LOW = 1.1
@@ -25,17 +23,9 @@ LOW = 1.1
 
 def test_a_broker_that_refuses_before_the_close_is_met_at_the_trigger(world: World) -> None:
     started(world)
-    world.simulator.advance(world.lab.close_of(1) - 15)
     world.simulator.faults({"fault": "refuse", "on": "ReconcileReq", "code": "UNSUPPORTED_MESSAGE"})
-    asked, results = count_of(world, "ReconcileReq"), list[Result]()
-    thread = threading.Thread(target=lambda: results.append(world.cli("tick", "--json", "--arm", "20")), daemon=True)
-    thread.start()
-    until_received(world, "ReconcileReq", asked + 1)
-    time.sleep(0.3)
-    assert not results, "it waits for the trigger"
-    world.simulator.advance(world.lab.close_of(1) + 1)
-    thread.join(PATIENCE_S)
-    assert (results[0].code, world.came_to(results[0])) == (0, ("OPEN", "OK", None))
+    result = ArmedTick(world, 1, says="not armed: ").close()
+    assert (result.code, world.came_to(result)) == (0, ("OPEN", "OK", None))
     (event,) = events(world, "not_armed")
     assert event.detail["close"] == world.lab.close_of(1)
     world.agree()
@@ -44,14 +34,14 @@ def test_a_broker_that_refuses_before_the_close_is_met_at_the_trigger(world: Wor
 def test_a_deposit_while_armed_is_looked_at_before_the_trigger(world: World) -> None:
     started(world)
     tick = ArmedTick(world, 1)
-    (account,), asked = world.simulator.exchange.account_ids, count_of(world, "ExpectedMarginReq")
+    (account,) = world.simulator.exchange.account_ids
 
     def deposit() -> None:
         server = world.simulator.server
         server.publish(server.exchange.cash(account, 5_000.0))
 
     world.simulator.call(deposit)
-    until_received(world, "ExpectedMarginReq", asked + 1)
+    tick.until_mended()
     result = tick.close()
     assert (result.code, world.came_to(result)) == (0, ("OPEN", "OK", None))
     assert [one.detail["mended"] for one in events(world, "account_changed")] == [True]

