@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bench import fleet, measure
+from bench import armed, fleet, measure, scale
 from oracle_batch.bundle.compiled import load_model
 
 ROOT = Path(__file__).parents[1]
@@ -122,6 +123,27 @@ def test_a_part_that_fails_costs_no_other_its_numbers(
     with pytest.raises(SystemExit, match="1"):
         measure.main()
     assert json.loads(capsys.readouterr().out) == {"a": 1.0, "failed": ["two"]}
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "why"),
+    [
+        (armed.main, [], "usage: python -m bench.armed"),
+        (armed.main, ["102", "9"], "usage: python -m bench.armed"),
+        (armed.main, ["0", "9", "5"], "each a number from 1 on"),
+        (armed.main, ["trace", "/nowhere/trace.json"], "/nowhere/trace.json: cannot be written"),
+        (scale.main, ["2000"], "usage: python -m bench.scale"),
+        (scale.main, ["20", "-1"], "each a number from 1 on"),
+        (scale.main, ["20", "x", "1"], "each a number from 1 on"),
+    ],
+)
+def test_a_wrong_command_line_is_answered_by_its_usage(
+    main: Callable[[], None], arguments: list[str], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", *arguments])
+    with pytest.raises(SystemExit) as refusal:
+        main()
+    assert why in str(refusal.value)
 
 
 def test_the_fleet_is_alike_in_shape_and_different_in_weights(tmp_path: Path) -> None:
