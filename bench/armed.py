@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.cold import NOT_AN_OPERATORS
-from bench.fleet import ROOT, SOURCES, STEP, bundle_of, shipped_bars
+from bench.fleet import ROOT, SOURCES, STEP, bundle_of, counts, shipped_bars
 from oracle_batch.bars import FIELDS
 
 SYMBOLS = (
@@ -403,12 +403,26 @@ def typical_trace(folder: Path, closes: int) -> str:
     return sorted(found)[len(found) // 2][1]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the keys of so many closes, reversals and cold ticks; with ``trace``, write what one close's trace says."""
     import tempfile
 
-    with tempfile.TemporaryDirectory() as folder_name:
-        if sys.argv[1] == "trace":
-            Path(sys.argv[2]).write_text(typical_trace(Path(folder_name) / "traced", 9))
+    usage = "python -m bench.armed CLOSES TURNS COLDS, or python -m bench.armed trace FILE"
+    wanted = sys.argv[1:]
+    if len(wanted) != 3 and wanted[:-1] != ["trace"]:
+        raise SystemExit(f"usage: {usage}")
+    with tempfile.TemporaryDirectory() as folder:
+        if len(wanted) == 3:
+            closes, turns, colds = counts(wanted, usage)
+            print(json.dumps(measure(Path(folder), closes=closes, turns=turns, colds=colds), indent=2))
         else:
-            sizes = {"closes": int(sys.argv[1]), "turns": int(sys.argv[2]), "colds": int(sys.argv[3])}
-            print(json.dumps(measure(Path(folder_name), **sizes), indent=2))
+            file = Path(wanted[1])
+            try:
+                file.touch()
+            except OSError as error:
+                raise SystemExit(f"{file}: cannot be written: {error.strerror}") from error
+            file.write_text(typical_trace(Path(folder) / "traced", 9))
+
+
+if __name__ == "__main__":
+    main()

@@ -40,6 +40,17 @@ def bundle_of(source: str) -> Path:
     return folder / f"{source}.zip"
 
 
+def counts(arguments: Sequence[str], usage: str) -> list[int]:
+    """The numbers of a command line, each at least 1.
+
+    Raises:
+        SystemExit: one of them is none; ``usage`` is said.
+    """
+    if not all(one.isdecimal() and int(one) for one in arguments):
+        raise SystemExit(f"usage: {usage}, each a number from 1 on")
+    return [int(one) for one in arguments]
+
+
 def shipped_bars(source: str) -> Bars:
     """All bars that the repository has of a source."""
     table = pq.read_table(ROOT / "data" / f"{source}.parquet", columns=list(FIELDS))

@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as with_
@@ -262,7 +263,6 @@ def measure(home: Path, sizes: Sizes) -> Numbers:
     say(f"writing a workspace of {sizes.models} models")
     bundles = fleet.write_workspace(home, sizes.models)
     models = [load_model(bundle, None) for bundle in bundles]
-    numbers: Numbers = {}
     steps: list[tuple[str, Callable[[], Numbers]]] = [
         ("cold ticks", lambda: measure_ticks(home, bundles, sizes)),
         ("cold guards", lambda: measure_guards(home, sizes)),
@@ -279,22 +279,39 @@ def measure(home: Path, sizes: Sizes) -> Numbers:
         ("training", lambda: training.measure_training(sizes.training_bars, sizes.training_rounds)),
         ("two workers", lambda: training.measure_fleet(sizes.fleet_bars, sizes.fleet_tasks, sizes.fleet_rounds)),
     ]
-    for title, step in steps:
-        say(title)
-        found = step()
-        for key, value in found.items():
-            say(f"  {key:26} {value:12.4f}")
-        numbers |= found
-    numbers["reference_over_decide_20"] = numbers["reference_decide_ms_20"] / numbers["decide_ms_20"]
-    say(f"  {'reference_over_decide_20':26} {numbers['reference_over_decide_20']:12.1f}")
+    numbers, failed = collected(steps)
+    if {"reference_decide_ms_20", "decide_ms_20"} <= numbers.keys():
+        numbers["reference_over_decide_20"] = numbers["reference_decide_ms_20"] / numbers["decide_ms_20"]
+        say(f"  {'reference_over_decide_20':26} {numbers['reference_over_decide_20']:12.1f}")
     return {key: round(value, 4) for key, value in numbers.items()} | {
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "failed": failed,
     }
 
 
+def collected(steps: Sequence[tuple[str, Callable[[], Numbers]]]) -> tuple[Numbers, list[str]]:
+    """The numbers of all steps, and the steps that failed: one costs no other its numbers."""
+    numbers, failed = Numbers(), list[str]()
+    for title, step in steps:
+        say(title)
+        try:
+            found = step()
+        except (Exception, SystemExit):  # noqa: BLE001 - told here, and by the exit code
+            say(traceback.format_exc())
+            failed.append(title)
+            continue
+        for key, value in found.items():
+            say(f"  {key:26} {value:12.4f}")
+        numbers |= found
+    return numbers, failed
+
+
 def main() -> None:
-    """Measure and print."""
+    """Measure and print; exit code 1 where a part could not be measured."""
     with tempfile.TemporaryDirectory(prefix="oracle-batch-bench-") as folder:
-        print(json.dumps(measure(Path(folder), Sizes())), flush=True)
+        numbers = measure(Path(folder), Sizes())
+    print(json.dumps(numbers), flush=True)
+    if numbers["failed"]:
+        raise SystemExit(1)

@@ -172,8 +172,12 @@ def measure(home: Path, *, models: int, few: int, accounts: int, count: int) -> 
 
 def main() -> None:
     """Print the ticks of one size, ``python -m bench.scale MODELS ACCOUNTS [COUNT]``; else the keys of `make bench`."""
-    if len(sys.argv) > 2:
-        models, accounts, count = (int(text) for text in (*sys.argv[1:], "3")[:3])
+    wanted = sys.argv[1:]
+    if wanted:
+        usage = "python -m bench.scale MODELS ACCOUNTS [TICKS]"
+        if not 2 <= len(wanted) <= 3:
+            raise SystemExit(f"usage: {usage}")
+        models, accounts, count = fleet.counts([*wanted, "3"][:3], usage)
         with tempfile.TemporaryDirectory(prefix="oracle-batch-scale-") as folder:
             for one in ticks(Path(folder) / "home", models, accounts, count):
                 print(one, flush=True)

@@ -113,34 +113,41 @@ def _departure(clock: Clock, wall: float, began: float) -> float:
 async def _told(clock: ToldClock, instant: float, shortly: Callable[[], Awaitable[None]] | None) -> Reached:
     """The first line of a simulator's clock that reaches an instant is the instant; any other may be the last before
     it."""
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    told = asyncio.Event()
     drafted, again, awake = math.nan, 0.0, 0.0
-    loop.add_reader(clock.fileno(), told.set)
     clock.heed(told.set)  # others read the clock as well, and leave nothing that wakes this one
     try:
         while (now := clock.now()) < instant and not clock.ended:
             told.clear()
             moment = time.monotonic()
-            rest = again - moment
-            if shortly is None or now == drafted:
-                if instant - now <= SHORTLY_S[0] and moment < awake:
-                    await asyncio.sleep(0)
+            if shortly is not None and now != drafted:
+                if moment >= again:
+                    drafted, again = now, moment + SHORTLY_EVERY_S
+                    await shortly()
+                    awake = time.monotonic() + TOLD_AWAKE_S
                 else:
-                    await told.wait()
-            elif rest > 0:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(rest):
-                        await told.wait()
+                    await _line(clock, told, again - moment)
+            elif instant - now <= SHORTLY_S[0] and moment < awake:
+                await asyncio.sleep(0)
             else:
-                drafted, again = now, moment + SHORTLY_EVERY_S
-                await shortly()
-                awake = time.monotonic() + TOLD_AWAKE_S
+                await _line(clock, told, None)
     finally:
-        loop.remove_reader(clock.fileno())
         clock.heed(None)
     for _ in range(2):  # quotes that were sent before the line are read in the first of these turns of the loop
         await asyncio.sleep(0)
     return Reached(clock.heard_at, given_up=clock.now() < instant)
+
+
+async def _line(clock: ToldClock, told: asyncio.Event, most_s: float | None) -> None:
+    """Sleep until there is something to read, or somebody else has read it; at most so long."""
+    loop = asyncio.get_running_loop()
+    loop.add_reader(clock.fileno(), told.set)
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most_s):
+                await told.wait()
+    finally:
+        loop.remove_reader(clock.fileno())
 
 
 @contextlib.contextmanager

@@ -13,10 +13,11 @@ from oracle_batch.bars import Bars
 from oracle_batch.broker.base import Broker
 from oracle_batch.bundle.compiled import load_models
 from oracle_batch.desk import Desk
-from oracle_batch.errors import ConfigError, OracleBatchError
+from oracle_batch.errors import BundleError, ConfigError, OracleBatchError
 from oracle_batch.opening import open_desks
 from oracle_batch.rehearsing import learn
 from oracle_batch.think import Fresh, warming_up
+from oracle_batch.types import model_of
 from oracle_batch.world import Isolated, Job, World
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ async def gather(job: Job, world: World, check: Collection[str] = ()) -> None:
     """Read everything, and ask for what is new; ``check`` are models whose bars are asked for though none is due."""
     _load_models(job, world)
     await open_desks(job, world)
+    world.failed |= _left_behind(job, world)
     load_stored(job, world)
     feed = world.desks[0].broker
     asked = {name: one for name, one in world.stored.items() if gathering.may_be_due(one, world.now)}
@@ -72,6 +74,21 @@ def _load_models(job: Job, world: World) -> None:
     if not models and not refused:
         raise ConfigError("no model bundle here", file=workspace.models, fix="oracle-batch models add FILE.zip")
     world.models, world.failed = models, dict(refused)
+
+
+def _left_behind(job: Job, world: World) -> dict[str, OracleBatchError]:
+    """Models that hold a position and have no bundle here any more: nobody decides when it ends."""
+    held = {model_of(position.label) for desk in world.desks for position in desk.positions}
+    bars = job.settings.tick.max_blind_bars
+    return {
+        name: BundleError(
+            "is gone, but its position is open",
+            file=job.workspace.bundle_path(name),
+            fix=f"put it back, or: oracle-batch close {name}; after {bars} bars without a decision it is closed",
+        )
+        for name in held - world.models.keys() - world.failed.keys()
+        if name is not None
+    }
 
 
 async def _asked(

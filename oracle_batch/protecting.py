@@ -98,7 +98,7 @@ async def _amend(
     desk.before_send = []
     answers: dict[str, Ack] = {}
     try:
-        answers = {ack.intent_id: ack for ack in await desk.broker.execute(legs, lambda _: None)}
+        answers = {ack.intent_id: ack for ack in await desk.broker.execute(legs, lambda _: {})}
     except OracleBatchError as error:
         _log.error("account %s: the outcome of %d amendments is unknown: %s", desk.name, len(legs), error)
     _count(desk, len(legs))

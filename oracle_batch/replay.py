@@ -54,6 +54,8 @@ def read_bars(path: Path, symbol: str, timeframe: str) -> Bars:
     kind = readers.get(path.suffix)
     if kind is None:
         raise BarError("is neither .parquet nor .csv", file=path, fix="convert it")
+    if path.is_dir():
+        raise BarError("is a folder", file=path, fix="name a file in it")
     if not path.is_file():
         raise BarError("no such file", file=path)
     reader: Any = kind(path)  # type: ignore[call-arg]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,15 +129,23 @@ def merged(reports: Sequence[TickReport]) -> TickReport:
     return TickReport(last.now, accounts, last.timing, exit_code)
 
 
+def without(report: TickReport, models: Collection[str], error: Exception) -> TickReport:
+    """What follows on a report when the rest of the run has failed: these models were not looked at any more."""
+    left = {name: Outcome(error=str(error)) for name in sorted(models)}
+    accounts = {name: replace(account, models=left) for name, account in report.accounts.items()}
+    return replace(report, accounts=accounts)
+
+
 def failure_json(now: float, accounts: Sequence[str], exit_code: int) -> dict[str, Any]:
-    """The contract's object for a run that could not do anything for anybody; the log says why."""
+    """The contract's object for a run that could not do anything for anybody; the log says why. Without ``accounts``
+    the configuration could not be read."""
     timing = dict.fromkeys((*STAGES, "trigger_to_last_order"))
-    return _document(now, accounts[0], {name: {"models": {}} for name in accounts}, timing, exit_code)
+    return _document(now, next(iter(accounts), None), {name: {"models": {}} for name in accounts}, timing, exit_code)
 
 
 def _document(
     now: float,
-    account: str,
+    account: str | None,
     accounts: dict[str, dict[str, Any]],
     timing: Mapping[str, float | None],
     exit_code: int,
@@ -145,7 +153,7 @@ def _document(
     return {
         "now": now,
         "account": account,
-        "models": accounts[account]["models"],
+        "models": {} if account is None else accounts[account]["models"],
         "accounts": accounts,
         "timing_ms": timing,
         "peak_rss_mb": peak_rss_mb(),

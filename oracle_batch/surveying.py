@@ -22,8 +22,8 @@ from oracle_batch.errors import OracleBatchError
 from oracle_batch.hands.books import ModelBooks
 from oracle_batch.risk_status import risk_status
 from oracle_batch.status import AccountStatus, ModelStatus, Status
+from oracle_batch.store import ends, twins
 from oracle_batch.store import executor as executor_file
-from oracle_batch.store import twins
 from oracle_batch.store.executor import Executor
 from oracle_batch.store.journal import Journal
 from oracle_batch.store.workspace import Workspace
@@ -75,7 +75,12 @@ def _known(workspace: Workspace, model: Identity) -> _Known:
         found = twins.load(workspace.twin_path(model.model_id), model.model_id, model.sha256)
     except OracleBatchError as error:
         return _Known(None, error)
-    return _Known(found.state if found else None)
+    state = found.state if found else None
+    try:
+        ends.check(workspace.bars_path(model.model_id), twins.repair(model.model_id))
+    except OracleBatchError as error:
+        return _Known(state, error)
+    return _Known(state)
 
 
 def _is_enabled(model: Identity, entries: ExecutorSymbols) -> bool | None:

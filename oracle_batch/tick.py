@@ -13,6 +13,7 @@ the trigger, with everything at hand but the newest bars; and after the orders a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
@@ -25,8 +26,9 @@ from oracle_batch.deciding import decide
 from oracle_batch.desk import Desk
 from oracle_batch.errors import BrokerError, OracleBatchError, StateError
 from oracle_batch.proposing import plan
-from oracle_batch.report import AccountOutcome, Outcome, TickReport, Timing, merged
+from oracle_batch.report import AccountOutcome, Outcome, TickReport, Timing, merged, without
 from oracle_batch.sheltering import shelter
+from oracle_batch.store.journal import Journal
 from oracle_batch.store.records import Event
 from oracle_batch.think import Thought
 from oracle_batch.world import Job, World
@@ -54,9 +56,13 @@ async def tick(job: Job) -> TickReport:
 
 async def _journey(job: Job, world: World, timing: Timing, check: Collection[str] = ()) -> TickReport:
     """The whole of it, from the files on; ``check`` are models whose newest bar is not official yet."""
-    await gather(job, world, check)
-    timing.lap("gather")
-    report = await _from_bars(job, world, timing)
+    try:
+        await gather(job, world, check)
+        timing.lap("gather")
+        report = await _from_bars(job, world, timing)
+    except OracleBatchError:
+        _tell_all_the_same(job, world.notes)
+        raise
     if not job.dry_run and not world.lost:
         await market_hours.keep(job.workspace.market_hours, world.desks, world.now)
     return report
@@ -93,7 +99,17 @@ async def _armed(job: Job, close: int, sessions: dict[str, Broker], timing: Timi
         if not decided:
             raise
         _log.error("the official bars were not looked at, the next run does: %s", error)
+        left = ready.waiting.keys() - decided if ready is not None else ()
+        reports.append(without(reports[-1], left, error))
     return merged(reports)
+
+
+def _tell_all_the_same(job: Job, notes: Sequence[Event]) -> None:
+    """What a run has met goes on record though it has failed; that it has is told elsewhere."""
+    if notes and not job.dry_run:
+        journal = Journal(job.workspace.journal_folder(job.settings.accounts[0].account), job.clock)
+        with contextlib.suppress(OracleBatchError):
+            journal.append(notes)
 
 
 async def _from_bars(job: Job, world: World, timing: Timing) -> TickReport:
@@ -141,6 +157,7 @@ async def _carry_out(job: Job, world: World, thoughts: Mapping[str, Thought], ti
     timing.lap("send")
     if world.notes:
         world.desks[0].before_send += world.notes
+        world.notes = []
     for desk in tuple(world.desks):
         desk.conclude(thoughts)
         try:

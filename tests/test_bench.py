@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bench import fleet, measure
+from bench import armed, fleet, measure, scale
 from oracle_batch.bundle.compiled import load_model
 
 pytestmark = pytest.mark.no_cover
@@ -103,10 +104,48 @@ def test_every_key_is_measured_and_explained(tmp_path: Path, capsys: pytest.Capt
     for key in NUMBERS:
         assert math.isfinite(numbers[key])
         assert numbers[key] > 0
+    assert numbers["failed"] == []
     assert numbers["reference_agreement_20"] == 1.0
     explained = re.findall(r"`(\w+)`", (ROOT / "bench" / "README.md").read_text())
     assert set(numbers) <= set(explained)
     assert capsys.readouterr().out == "", "the one line of JSON is main's"
+
+
+@pytest.mark.parametrize("how", [SystemExit("the tick ended with 1"), ZeroDivisionError(), AssertionError()])
+def test_a_part_that_fails_costs_no_other_its_numbers(
+    how: BaseException, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> measure.Numbers:
+        raise how
+
+    steps = [("one", lambda: {"a": 1.0}), ("two", fails), ("three", lambda: {"b": 2.0})]
+    assert measure.collected(steps) == ({"a": 1.0, "b": 2.0}, ["two"])
+    assert type(how).__name__ in capsys.readouterr().err
+    monkeypatch.setattr(measure, "measure", lambda *_: {"a": 1.0, "failed": ["two"]})
+    with pytest.raises(SystemExit, match="1"):
+        measure.main()
+    assert json.loads(capsys.readouterr().out) == {"a": 1.0, "failed": ["two"]}
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "why"),
+    [
+        (armed.main, [], "usage: python -m bench.armed"),
+        (armed.main, ["102", "9"], "usage: python -m bench.armed"),
+        (armed.main, ["0", "9", "5"], "each a number from 1 on"),
+        (armed.main, ["trace", "/nowhere/trace.json"], "/nowhere/trace.json: cannot be written"),
+        (scale.main, ["2000"], "usage: python -m bench.scale"),
+        (scale.main, ["20", "-1"], "each a number from 1 on"),
+        (scale.main, ["20", "x", "1"], "each a number from 1 on"),
+    ],
+)
+def test_a_wrong_command_line_is_answered_by_its_usage(
+    main: Callable[[], None], arguments: list[str], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", *arguments])
+    with pytest.raises(SystemExit) as refusal:
+        main()
+    assert why in str(refusal.value)
 
 
 def test_the_fleet_is_alike_in_shape_and_different_in_weights(tmp_path: Path) -> None:

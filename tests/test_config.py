@@ -294,6 +294,18 @@ def test_the_one_account_may_override_them_too() -> None:
         ("[brokr]", "brokr", "unknown key", "did you mean broker?"),
         ("[broker.papre]", "broker.papre", "unknown key", "did you mean broker.paper?"),
         ("arm_s = 3", "arm_s", "unknown key", "did you mean tick.arm_s?"),
+        (
+            "[tick]\nentry_deadline_s = { H1 = 9, M15 = '60' }",
+            "tick.entry_deadline_s.M15",
+            "expected `int`, got `str`",
+            None,
+        ),
+        (
+            "[[accounts]]\n[[accounts]]\n[accounts.risk]\nsymbol_currencies = { A = ['USD'], US500 = ['usd'] }",
+            "accounts[1].risk.symbol_currencies.US500[0]",
+            "expected `str` matching regex",
+            None,
+        ),
         ("[risk]\ncolour = 'x'", "risk.colour", "unknown key", "known keys: risk.max_open_positions, risk."),
         (
             "[risk.stoploss_guard]\ntrade_limits = 3",

@@ -173,6 +173,20 @@ def test_what_a_service_may_and_what_counts_as_its_failure(name: str) -> None:
         assert (service["Type"], service["SuccessExitStatus"].split()) == ("oneshot", ["75", "143"])
 
 
+def test_what_the_units_need_is_what_setting_the_machine_up_makes() -> None:
+    text = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    made = re.findall(r"^install -d -o (\S+) -g \S+ -m \d+ (.+)$", text, re.MULTILINE)
+    folders = {folder for _, line in made for folder in line.split()}
+    assert {owner for owner, _ in made} == {"oracle"} == set(re.findall(r"^useradd .* (\S+)$", text, re.MULTILINE))
+    for name in SERVICES:
+        service = unit(f"{name}.service")["Service"]
+        assert service["User"] == "oracle"
+        assert {*service["ReadWritePaths"].split(), service["ExecStart"].split()[2]} <= folders
+        assert f"python3 -m venv {service['ExecStart'].partition('/bin/')[0]}\n" in text
+    assert "crontab -u oracle crontab.example" in text
+    assert "\nORACLE_HOME=/opt/oracle\n" in "\n".join(CRON)
+
+
 def test_the_resident_and_the_timers_exclude_each_other() -> None:
     timers = sorted(path.name for path in UNITS.glob("*.timer"))
     assert sorted(unit("run.service")["Unit"]["Conflicts"].split()) == timers

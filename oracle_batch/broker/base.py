@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -252,8 +252,8 @@ class Ack:
     deals: tuple[Deal, ...] = ()
 
 
-Gate = Callable[[OpenIntent], str | None]
-"""Asked right before an entry leaves: None lets it go, else the reason code it is skipped with."""
+Gate = Callable[[Sequence[OpenIntent]], Mapping[str, str]]
+"""Asked right before entries leave together: of those that must not, the reason code by intent id."""
 
 
 class Broker(Protocol):
@@ -369,6 +369,6 @@ class Broker(Protocol):
 
         An opening leg with ``after_close`` leaves when that position's full close is confirmed, else it is
         FAIL ``CLOSE_NOT_CONFIRMED``. Where the position had ended before our close came (a stop was quicker), only an
-        entry in the other direction may follow it. Each opening leg passes the gate right before it is sent.
+        entry in the other direction may follow it. The gate is asked of opening legs right before they are sent.
         """
         ...

@@ -315,7 +315,7 @@ class PaperBroker:
     def _open(self, engine: Engine, intent: OpenIntent, gate: Gate, gone: Collection[int | None]) -> Ack:
         if intent.after_close is not None and not _released(engine.book, intent, gone):
             return Ack(intent.intent_id, "FAIL", "CLOSE_NOT_CONFIRMED")
-        reason = gate(intent)
+        reason = gate([intent]).get(intent.intent_id)
         if reason is not None:
             return Ack(intent.intent_id, "SKIP", reason)
         order = Order(

@@ -114,6 +114,14 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as end:
         if not isinstance(end.__context__, BrokenPipeError):  # else typer's way to say that nobody reads on
             raise
+    except (
+        PermissionError
+    ) as error:  # of a look at whether a file is there; whatever is read or written tells it itself
+        from oracle_batch.store.files import state_error
+
+        refused = state_error(error, Path(error.filename or "?"), "look at")
+        complain(str(refused))
+        return refused.exit_code
     except Exception as error:  # noqa: BLE001 - the last place to tell of a defect in the log's form
         _log.critical("unexpected %s: %s; please report this", type(error).__name__, error, exc_info=error)
         return OracleBatchError.exit_code

@@ -41,20 +41,21 @@ def tick(
     """One bar close: read, decide, trade, write, exit. With nothing due it does nothing."""
     check_arm(arm, now)
     session: Session = ctx.obj
-    workspace = session.existing_workspace()
-    settings = select_account(session.settings(), account)
-    time = chosen_clock(ctx, now, clock)
-    if arm is not None and not as_json and _is_idle(workspace, time, arm):
-        _log.info("nothing to wait for: by their schedules all markets are closed")
-        return
+    time, names = chosen_clock(ctx, now, clock), list[str]()
     try:
+        workspace = session.existing_workspace()
+        settings = select_account(session.settings(), account)
+        names += [one.account for one in settings.accounts]
+        if arm is not None and not as_json and trace is None and _is_idle(workspace, time, arm):
+            _log.info("nothing to wait for: by their schedules all markets are closed")
+            return
         with _traced(trace):
             report = _run(workspace, settings, time, dry_run=dry_run, arm_s=arm)
     except OracleBatchError as error:
         if as_json:
             from oracle_batch.report import failure_json
 
-            print_json(failure_json(time.now(), [one.account for one in settings.accounts], error.exit_code))
+            print_json(failure_json(time.now(), names, error.exit_code))
         raise
     from oracle_batch.report import problems
 

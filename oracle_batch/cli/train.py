@@ -15,6 +15,7 @@ from oracle_batch.errors import OracleBatchError, UsageError
 from oracle_batch.types import TIMEFRAME_SECONDS
 
 if TYPE_CHECKING:
+    from oracle_batch.training.costs import CostOptions
     from oracle_batch.training.data import History
     from oracle_batch.training.desk import Order
     from oracle_batch.training.parameters import TrainingParameters
@@ -77,6 +78,7 @@ def train(
     if everything:
         assert bars is not None
         named = histories_in(bars, timeframe)
+        _check_symbols({name for name, _, _ in named}, costs, broker_symbol)
         with fleet(cluster, workers) as crew:
             _report(train_all(named, order, Progress, crew), order, as_json)
         return
@@ -108,6 +110,20 @@ def _check_line(
         raise UsageError("is missing", field="--timeframe", fix="e.g. --timeframe M15")
     if (bars is None) is not from_broker:
         raise UsageError("give either --bars FILE or --from-broker", field="--bars")
+
+
+def _check_symbols(symbols: set[str], costs: CostOptions, broker_symbol: str | None) -> None:
+    """What is one symbol's cannot be given for several.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    given = {"--broker-symbol": broker_symbol, "--digits": costs.digits, "--pip-value": costs.pip_value}
+    for option, value in given.items():
+        if value is not None and len(symbols) > 1:
+            raise UsageError(
+                f"is one symbol's, and --bars holds {len(symbols)}", field=option, fix="train this symbol by itself"
+            )
 
 
 def _parameters(seed: int, steps: int | None, decoding: str | None, settings: list[str]) -> TrainingParameters:

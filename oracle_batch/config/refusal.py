@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -16,6 +16,7 @@ from oracle_batch.store.documents import split_path
 
 T = TypeVar("T")
 _UNKNOWN = re.compile(r"object contains unknown field `(.*)`")
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
 
 
@@ -33,6 +34,7 @@ def typed(document: object, kind: type[T], *, file: Path, known: Mapping[str, An
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
         what, path = split_path(error)
+        path = _with_its_key(path, document, kind)
         field = ".".join(part for part in (within, path) if part)
         key, named, why = what.partition(": ")
         if named and _INDEX.sub("", f"{field}.{key}".lstrip(".")) in known:
@@ -45,6 +47,33 @@ def typed(document: object, kind: type[T], *, file: Path, known: Mapping[str, An
             raise ConfigError(what, file=file, field=field or None, fix=choice) from error
         field = ".".join(part for part in (field, unknown[1]) if part)
         raise ConfigError("unknown key", file=file, field=field, fix=nearest(field, known)) from error
+
+
+def _with_its_key(path: str, document: object, kind: type[Any]) -> str:
+    """A path that leads through a table of free keys, where msgspec writes ``[...]``, with the key that is wrong."""
+    before, through, _ = path.partition("[...]")
+    if not through:
+        return path
+    steps = [int(index) if index else name for name, index in _STEP.findall(before)]
+    table: Any = document
+    for step in steps:
+        table = table[step]
+    for key, value in table.items():
+        try:
+            msgspec.convert(_replaced(document, steps, {key: value}), kind)
+        except msgspec.ValidationError as error:
+            if split_path(error)[1] == path:
+                return path.replace(through, f".{key}", 1)
+    return path
+
+
+def _replaced(document: Any, steps: Sequence[str | int], table: object) -> Any:
+    """A document with another table where the steps lead to."""
+    if not steps:
+        return table
+    copy = document.copy()
+    copy[steps[0]] = _replaced(document[steps[0]], steps[1:], table)
+    return copy
 
 
 def choices_of(kind: object) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,11 +167,13 @@ class Keeping:
         return self.workspace.executor_path(self.name), executor_file.encode(self.executor)
 
     def fail(self, name: str, error: OracleBatchError, thought: Thought | None = None) -> None:
-        """Note that a model has no decision."""
+        """Note what is wrong with a model; what has come of its orders in this run stands beside it."""
         bar_time = thought.bar_time if thought else None
-        self.outcomes[name] = Outcome(bar_time=bar_time, reason=_code(error), error=str(error))
-        last = LastOutcome(bar_time or 0, error=str(error), reason=_code(error))
-        self.book(name, with_(self.books(name), last=last))
+        code, fresh = _code(error), LastOutcome(bar_time or 0)
+        done = self.outcomes.get(name, Outcome(bar_time))
+        last = self.books(name).last or fresh if done.decision else fresh
+        self.outcomes[name] = replace(done, reason=code or done.reason, error=str(error))
+        self.book(name, with_(self.books(name), last=with_(last, reason=code or last.reason, error=str(error))))
         self.after_send.append(Event("model_failed", name, {"error": str(error)}))
 
     def leave_unsure(self, name: str, thought: Thought) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from oracle_batch.broker.base import Ack, CloseIntent, Intent, OpenIntent
@@ -74,8 +75,9 @@ class Sending(Keeping):
             return Ack(leg.intent_id, "UNKNOWN", "NO_ANSWER") if in_parts else ack
         return replace(ack, deals=tuple(deal for deal in deals if deal.position_id == leg.position_id and deal.closing))
 
-    def _gate(self, entry: OpenIntent) -> str | None:
-        """Asked right before an entry leaves: the pause flag and the deadline have the last word."""
+    def _gate(self, entries: Sequence[OpenIntent]) -> Mapping[str, str]:
+        """Asked right before entries leave: the pause flag and the deadline have the last word."""
         if self.workspace.is_paused():
-            return "PAUSED"
-        return "LATE" if self.clock.now() > entry.deadline else None
+            return {entry.intent_id: "PAUSED" for entry in entries}
+        now = self.clock.now()
+        return {entry.intent_id: "LATE" for entry in entries if now > entry.deadline}

@@ -21,10 +21,14 @@ def consecutive_losses(rules: EntryRules, log: TradeLog, model: str, now: float)
 
     Only a trade that does not lose ends a streak: after the rest one entry may try, and its loss rests again.
     """
-    return _resting(
-        "CONSECUTIVE_LOSSES_MODEL", log.streak(model), rules.max_consecutive_losses, rules.cooldown_min, now
-    ) or _resting(
-        "CONSECUTIVE_LOSSES_ACCOUNT", log.account, rules.max_consecutive_losses_account, rules.cooldown_min, now
+    return resting(rules, log.streak(model), log.account, now)
+
+
+def resting(rules: EntryRules, model: Streak, account: Streak, now: float) -> Refusal | None:
+    """Whether the streak of a model, or of its account, lets it rest."""
+    limits = rules.max_consecutive_losses, rules.max_consecutive_losses_account
+    return _resting("CONSECUTIVE_LOSSES_MODEL", model, limits[0], rules.cooldown_min, now) or _resting(
+        "CONSECUTIVE_LOSSES_ACCOUNT", account, limits[1], rules.cooldown_min, now
     )
 
 

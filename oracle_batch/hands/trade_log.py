@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from operator import attrgetter
 from typing import Final
 
@@ -61,21 +62,28 @@ class TradeLog(_Value, frozen=True):
 
 def recorded(log: TradeLog, trade: ClosedTrade, keep_s: float) -> TradeLog:
     """The log with one more closed trade; what is older than ``keep_s`` before the newest, or too many, is dropped."""
-    trades = (*log.trades, trade)
-    if log.trades and trade.time < log.trades[-1].time:
+    return recorded_all(log, (trade,), keep_s)
+
+
+def recorded_all(log: TradeLog, fresh: Sequence[ClosedTrade], keep_s: float) -> TradeLog:
+    """The log with more closed trades, one after another."""
+    if not fresh:
+        return log
+    trades = (*log.trades, *fresh)
+    if any(later.time < earlier.time for earlier, later in pairwise((*log.trades[-1:], *fresh))):
         trades = tuple(sorted(trades, key=_TIME))
     first = max(bisect_left(trades, trades[-1].time - keep_s, key=_TIME), len(trades) - MAX_TRADES)
     kept, dropped = trades[first:], trades[:first]
-    return replace(
-        log,
-        trades=kept,
-        dropped_until=max([log.dropped_until, *(one.time for one in dropped)]),
-        models={**log.models, trade.model: _longer(log.streak(trade.model), trade)},
-        account=_longer(log.account, trade),
-    )
+    models, account = dict(log.models), log.account
+    for trade in fresh:
+        models[trade.model] = longer(models.get(trade.model, Streak()), trade)
+        account = longer(account, trade)
+    until = max([log.dropped_until, *(one.time for one in dropped)])
+    return replace(log, trades=kept, dropped_until=until, models=models, account=account)
 
 
-def _longer(streak: Streak, trade: ClosedTrade) -> Streak:
+def longer(streak: Streak, trade: ClosedTrade) -> Streak:
+    """A streak after one more closed trade."""
     if not trade.net < 0:
         return Streak()
     return Streak(streak.losses + 1, max(streak.last_loss, trade.time))

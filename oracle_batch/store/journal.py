@@ -6,6 +6,7 @@ there, so file order is always writing order.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -55,7 +56,8 @@ class Journal:
         self._newest: str | None = None
         self._whole = False
         self._size: int | None = None
-        self._vouched: list[tuple[Record, bytes]] = []
+        self._vouched: list[Record] = []
+        self._rests: list[bytes] = []
 
     def vouch(self, records: Sequence[Record]) -> None:
         """Make sure beforehand that records can be journalled, so that appending these very ones is quicker.
@@ -66,7 +68,7 @@ class Journal:
         now = self._clock.now()
         for record in records:
             self._line(record, now)
-        self._vouched = [(record, lines.rest_of(record)) for record in records]
+        self._vouched, self._rests = list(records), [lines.rest_of(record) for record in records]
         self._batch(records, now)  # gone once, the way is not new when it counts
 
     def append(self, records: Sequence[Record]) -> Mark | None:
@@ -113,12 +115,13 @@ class Journal:
         return found
 
     def _file_at(self, now: float) -> str:
-        month = f"{datetime.fromtimestamp(now, UTC):%Y-%m}.jsonl"
+        day = datetime.fromtimestamp(now, UTC)
+        month = f"{day.year:04}-{day.month:02}.jsonl"
         return max(month, self._newest or month)
 
     def _batch(self, records: Sequence[Record], now: float) -> bytes:
-        if len(records) == len(self._vouched) and all(map(_is_vouched, records, self._vouched)):
-            return lines.whole(lines.head_at(now), [rest for _, rest in self._vouched])
+        if len(records) == len(self._vouched) and all(map(operator.is_, records, self._vouched)):
+            return lines.whole(lines.head_at(now), self._rests)
         return b"".join([self._line(record, now) for record in records])
 
     def _line(self, record: Record, now: float) -> bytes:
@@ -249,10 +252,6 @@ def _names_like(folder: Path, pattern: re.Pattern[str]) -> list[str]:
 
 def _json(mark: Mark | None) -> str:
     return msgspec.json.encode(mark).decode()
-
-
-def _is_vouched(record: Record, vouched: tuple[Record, bytes]) -> bool:
-    return vouched[0] is record
 
 
 def _is_torn(line: bytes) -> bool:

@@ -39,7 +39,8 @@ class TwinFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     warmed_to: int = 0
 
 
-def _repair(model: str) -> str:
+def repair(model: str) -> str:
+    """What to do about a file of a model's that cannot be used: its twin, or its window."""
     return f"move the file away and run `oracle-batch warmup {model}`"
 
 
@@ -60,9 +61,9 @@ def load(
     data = read_bytes(path)
     if data is None:
         return None
-    twin = documents.decode(data, TwinFile, schema=schema, migrations=migrations, file=path, fix=_repair(model))
+    twin = documents.decode(data, TwinFile, schema=schema, migrations=migrations, file=path, fix=repair(model))
     if twin.model != model:
-        raise StateError(f"is the twin of {twin.model}, not of {model}", file=path, field="model", fix=_repair(model))
+        raise StateError(f"is the twin of {twin.model}, not of {model}", file=path, field="model", fix=repair(model))
     check(twin, file=path)
     if twin.bundle_sha256 != bundle_sha256:
         raise NeedsWarmup(
@@ -92,15 +93,15 @@ def check(twin: TwinFile, *, file: object) -> None:
     """
     for field, state in [("state", twin.state), *((f"history[{i}]", old) for i, old in enumerate(twin.history))]:
         for name, why in _impossible(state):
-            raise StateError(why, file=file, field=f"{field}.{name}", fix=_repair(twin.model))
+            raise StateError(why, file=file, field=f"{field}.{name}", fix=repair(twin.model))
     times = [state.bar_time for state in (*twin.history, twin.state)]
     if any(later <= earlier for earlier, later in pairwise(times)):
-        raise StateError("bar times do not increase", file=file, field="history", fix=_repair(twin.model))
+        raise StateError("bar times do not increase", file=file, field="history", fix=repair(twin.model))
     if len(twin.history) > HISTORY:
-        raise StateError(f"holds more than {HISTORY} states", file=file, field="history", fix=_repair(twin.model))
+        raise StateError(f"holds more than {HISTORY} states", file=file, field="history", fix=repair(twin.model))
     if not 0 <= twin.warmed_to <= twin.state.bar_time:
         why = f"{twin.warmed_to} is not between 0 and the last bar consumed"
-        raise StateError(why, file=file, field="warmed_to", fix=_repair(twin.model))
+        raise StateError(why, file=file, field="warmed_to", fix=repair(twin.model))
 
 
 def _impossible(state: TwinState) -> list[tuple[str, str]]:

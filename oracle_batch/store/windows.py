@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from oracle_batch.bars import FIELDS, Bars, validate
 from oracle_batch.errors import BarError, StateError
 from oracle_batch.store.files import read_bytes
+from oracle_batch.store.twins import repair
 from oracle_batch.types import STORED_BARS, model_id
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def load(path: Path, symbol: str, timeframe: str) -> Window | None:
     data = read_bytes(path)
     if data is None:
         return None
-    fix = f"move the file away and run `oracle-batch warmup {model_id(symbol, timeframe)}`"
+    fix = repair(model_id(symbol, timeframe))
     table = _read(data, path, fix)
     metadata = table.schema.metadata or {}
     for key, expected in ((_SYMBOL, symbol), (_TIMEFRAME, timeframe)):

@@ -16,7 +16,7 @@ from oracle_batch.bundle.model import TrainingCosts
 from oracle_batch.errors import StateError
 from oracle_batch.store.files import remove, replace_atomically
 from oracle_batch.training.fit import State
-from oracle_batch.training.parameters import TrainingParameters
+from oracle_batch.training.parameters import V1, TrainingParameters
 
 SCHEMA: Final = 1
 _TREE: Final = "tree"
@@ -24,7 +24,10 @@ _TREE: Final = "tree"
 
 def identity_of(parameters: TrainingParameters, costs: TrainingCosts, bars_sha256: str, seed: int) -> str:
     """What a run's result depends on, as one hash."""
-    told = msgspec.json.encode([SCHEMA, msgspec.to_builtins(parameters), msgspec.to_builtins(costs), bars_sha256, seed])
+    given = msgspec.to_builtins(parameters)
+    if parameters.features == V1:
+        del given["features"]  # they were no parameter once: a training of then is still the same one
+    told = msgspec.json.encode([SCHEMA, given, msgspec.to_builtins(costs), bars_sha256, seed])
     return hashlib.sha256(told).hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,12 +13,15 @@ import numpy as np
 from oracle_batch.bars import FIELDS, Bars, validate
 from oracle_batch.errors import BarError
 from oracle_batch.replay import read_bars
-from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW, utc
+from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW, model_id, split_model_id, utc
 
 MIN_DISTINCT: Final = 10
 """Different closes that a history must have at least."""
 MAX_STILL: Final = 0.5
 """Share of bars that may repeat the close before them."""
+USUAL_LEAST: Final = 2674
+"""Bars that the default split needs, so that each of its parts can be scored."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +53,48 @@ def read_history(path: Path, symbol: str, timeframe: str) -> History:
         BarError: naming the file, the bar and the field where it is one; also for too few bars, prices that hardly
             move, and bars of another timeframe.
     """
+    return usable(History(symbol, timeframe, read_market(path, symbol, timeframe), str(path)))
+
+
+def read_market(path: Path, symbol: str, timeframe: str) -> Bars:
+    """The bars of a file, which must be those of a market in this timeframe; a name that says otherwise is told.
+
+    Raises:
+        BarError: as :func:`oracle_batch.replay.read_bars`; or see :func:`refuse_lifeless`.
+    """
+    named = split_model_id(path.stem)
+    if named is not None and named != (symbol, timeframe):
+        _log.warning("%s: is named for other bars, and taken for those of %s", path, model_id(symbol, timeframe))
     try:
         bars = read_bars(path, symbol, timeframe)
     except BarError as error:
         if "grid" in error.message:
-            _refuse_timeframe(read_bars(path, symbol, "M1"), timeframe, path)
+            _refuse_timeframe(_on_minutes(path, symbol, error), timeframe, path)
         raise
-    return usable(History(symbol, timeframe, bars, str(path)))
+    refuse_lifeless(bars, timeframe, path)
+    return bars
+
+
+def _on_minutes(path: Path, symbol: str, otherwise: BarError) -> Bars:
+    """The bars of a file whatever their timeframe; ``otherwise`` where they are on no grid at all."""
+    try:
+        return read_bars(path, symbol, "M1")
+    except BarError:
+        raise otherwise from None
+
+
+def refuse_lifeless(bars: Bars, timeframe: str, file: object) -> None:
+    """Refuse bars that say nothing of a market in this timeframe.
+
+    Raises:
+        BarError: they are usually another timeframe's length apart, or the close is one of a handful of prices.
+    """
+    if len(bars) > 1:
+        _refuse_timeframe(bars, timeframe, file)
+    distinct = len(np.unique(bars.close))
+    if distinct < min(MIN_DISTINCT, len(bars)):
+        price = f"always {bars.close[0]:g}" if distinct == 1 else f"one of {distinct} prices"
+        raise BarError(f"is {price}: nothing can be learnt", file=file, field="close", fix="give real bars")
 
 
 def usable(history: History) -> History:
@@ -71,13 +110,9 @@ def usable(history: History) -> History:
             f"{len(bars)} bars are too few to train on, at least {2 * WINDOW} are needed",
             file=file,
             field="time",
-            fix="give a longer history",
+            fix=f"give a longer history; the usual split needs {USUAL_LEAST}",
         )
-    _refuse_timeframe(bars, history.timeframe, file)
-    distinct = len(np.unique(bars.close))
-    if distinct < MIN_DISTINCT:
-        price = f"always {bars.close[0]:g}" if distinct == 1 else f"one of {distinct} prices"
-        raise BarError(f"is {price}: nothing can be learnt", file=file, field="close", fix="give real bars")
+    refuse_lifeless(bars, history.timeframe, file)
     still = float(np.mean(np.diff(bars.close) == 0))
     if still > MAX_STILL:
         raise BarError(

@@ -19,7 +19,7 @@ from oracle_batch.training.checkpoint import Checkpoints, identity_of
 from oracle_batch.training.costs import CostOptions
 from oracle_batch.training.data import History, read_history
 from oracle_batch.training.fit import ShowProgress
-from oracle_batch.training.fleet import Fleet
+from oracle_batch.training.fleet import Fleet, attempt
 from oracle_batch.training.parameters import TrainingParameters
 from oracle_batch.training.search import Search, search
 from oracle_batch.training.silent import silent
@@ -51,7 +51,7 @@ class Order:
 
 
 def histories_in(folder: Path, timeframe: str | None) -> list[tuple[str, str, Path]]:
-    """Symbol, timeframe and file of every ``SYMBOL_TF.parquet`` or ``.csv`` in a folder.
+    """Symbol, timeframe and file of every ``SYMBOL_TF.parquet`` or ``.csv`` in a folder; of both, the Parquet.
 
     Raises:
         UsageError: there is none.
@@ -59,7 +59,8 @@ def histories_in(folder: Path, timeframe: str | None) -> list[tuple[str, str, Pa
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         named = split_model_id(path.stem) if path.suffix in BAR_FILES else None
-        if named is not None and timeframe in (None, named[1]):
+        better = path.with_suffix(BAR_FILES[0])
+        if named is not None and timeframe in (None, named[1]) and (path == better or not better.is_file()):
             found.append((*named, path))
     if not found:
         kind = timeframe or "TIMEFRAME"
@@ -86,12 +87,12 @@ def _train_one(history: History, order: Order, progress: ShowProgress, crew: Fle
         return None
     _make(order.out)
     log = TrialLog(order.out, name)
-    known = len(log.read())
-    parameters = order.parameters
+    recorded = log.read()
+    known, parameters = len(recorded), order.parameters
     if order.trials:
         wanted = Search(history, parameters, order.costs, order.trials, order.trial_steps, order.now)
-        parameters, searched = search(wanted, progress, crew)
-        log.add(searched)  # on record at once, whatever becomes of the training
+        again = recorded if order.resume else ()
+        parameters, searched = search(wanted, progress, crew, known=again, record=log.add)
         known += len(searched)
     job = Job(history, parameters, order.costs, order.seed_numbers, order.now, order.broker_symbol, known)
     checkpoints = Checkpoints(order.out, name)
@@ -128,22 +129,34 @@ def train_all(
     """Train every model; each bundle is written as soon as it is there. On a cluster a model is one task."""
     found: dict[str, Trained | OracleBatchError | None] = {}
     tasks: dict[str, WholeTask] = {}
-    for symbol, timeframe, path in named:
-        name = model_id(symbol, timeframe)
-        try:
-            history = read_history(path, symbol, timeframe)
-            if not crew.is_cluster:
-                found[name] = train_one(history, order, progress, crew)
-            elif order.resume and _finished(history, order, name):
-                found[name] = None
-            else:
-                tasks[name] = WholeTask(history, order, len(TrialLog(order.out, name).read()))
-        except OracleBatchError as error:
-            found[name] = error
+    unwritten: dict[str, OracleBatchError] = {}
+
+    def begin(one: tuple[str, str, Path]) -> Trained | WholeTask | None:
+        symbol, timeframe, path = one
+        history, name = read_history(path, symbol, timeframe), model_id(symbol, timeframe)
+        if not crew.is_cluster:
+            return train_one(history, order, progress, crew)
+        if order.resume and _finished(history, order, name):
+            return None
+        return WholeTask(history, order, len(TrialLog(order.out, name).read()))
+
+    def finish(name: str, trained: Trained) -> None:
+        refused = attempt(lambda one: write(one, order.out), name, trained)
+        if refused is not None:
+            unwritten[name] = refused
+
+    for one in named:
+        name = model_id(*one[:2])
+        begun = attempt(begin, name, one)
+        if isinstance(begun, WholeTask):
+            tasks[name] = begun
+        else:
+            found[name] = begun
     if tasks:
         _make(order.out)
-        answers = crew.fan_out(train_whole, tasks, progress, "training", lambda _, trained: write(trained, order.out))
+        answers = crew.fan_out(train_whole, tasks, progress, "training", finish)
         found.update(answers)
+        found.update(unwritten)
     return {name: found[name] for name in (model_id(symbol, timeframe) for symbol, timeframe, _ in named)}
 
 

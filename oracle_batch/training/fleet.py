@@ -85,12 +85,12 @@ class Fleet:
     ) -> Iterator[tuple[str, Answer | OracleBatchError]]:
         if self._client is None:
             for name, task in tasks.items():
-                yield name, _attempt(work, name, task)
+                yield name, attempt(work, name, task)
             return
         from distributed import as_completed
 
         futures = {
-            self._client.submit(_attempt, work, name, task, pure=False): name  # pure: a key is an answer for ever
+            self._client.submit(attempt, work, name, task, pure=False): name  # pure: a key is an answer for ever
             for name, task in tasks.items()
         }
         try:
@@ -100,7 +100,7 @@ class Fleet:
             self._client.cancel([future for future in futures if not future.done()])
 
 
-def _attempt(work: Callable[[Task], Answer], name: str, task: Task) -> Answer | OracleBatchError:
+def attempt(work: Callable[[Task], Answer], name: str, task: Task) -> Answer | OracleBatchError:
     """The answer, or the error. The one place where one model's failure is kept from the others."""
     try:
         with threadpool_limits(1):

@@ -22,6 +22,7 @@ V1: Final = FeatureParams(
     volume_ma_period=20,
 )
 """The periods of the features ``v1`` in every known model."""
+LONGEST_EMA: Final = 1_000_000
 
 _Share = Annotated[float, Meta(gt=0, lt=1)]
 _Count = Annotated[int, Meta(ge=1)]
@@ -90,6 +91,7 @@ class TrainingParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 1
     split: SplitParameters = SplitParameters()
+    features: FeatureParams = V1
     hmm: HmmParameters = HmmParameters()
     env: EnvParameters = EnvParameters()
     ppo: PpoParameters = PpoParameters()
@@ -110,6 +112,10 @@ def checked(parameters: TrainingParameters) -> TrainingParameters:
     total = split.train + split.validation + split.test
     if total > 1 + 1e-9:
         raise UsageError(f"the shares add up to {total:g}: the parts overlap", field="split", fix="make them at most 1")
+    for name, period in msgspec.to_builtins(parameters.features).items():
+        most = LONGEST_EMA if name == "ema_period" else WINDOW - 1
+        if not 1 <= period <= most:
+            raise UsageError(f"is {period}", field=f"features.{name}", fix=f"give 1 to {most} bars")
     if ppo.n_steps % ppo.n_envs:
         raise UsageError(f"{ppo.n_steps} is no multiple of n_envs, {ppo.n_envs}", field="n_steps", fix="make it one")
     if ppo.n_steps % ppo.batch_size:

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 MIDDLE = "#c9b037"
 """The colour of a regime that leads nowhere."""
+MOST_NAMED = 5
+"""More regimes than these are told apart by their numbers: their names would not fit."""
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """What a figure calls the regimes.
+
+    >>> labels(["bearish", "bullish"]), labels(["one"] * 6)
+    (['0 bearish', '1 bullish'], ['0', '1', '2', '3', '4', '5'])
+    """
+    return [f"{state} {name}" if len(names) <= MOST_NAMED else str(state) for state, name in enumerate(names)]
 
 
 def equity_and_drawdown(result: Result) -> Figure:
@@ -38,11 +49,11 @@ def price_by_regime(result: Result, names: Sequence[str]) -> Figure:
 
     figure, one = axes()
     colours = mpl.colors.LinearSegmentedColormap.from_list("regimes", (RED, ORANGE, MIDDLE, "#3f9fae", GREEN))
-    for state, name in enumerate(names):
+    for state, label in enumerate(labels(names)):
         here = result.states == state
         shade = colours(state / max(len(names) - 1, 1))
-        one.plot(dates(result.time[here]), result.close[here], ".", markersize=3, color=shade, label=f"{state} {name}")
-    one.legend(fontsize=8, markerscale=4, ncols=len(names), frameon=False)
+        one.plot(dates(result.time[here]), result.close[here], ".", markersize=3, color=shade, label=label)
+    one.legend(fontsize=8, markerscale=4, ncols=min(len(names), 10), frameon=False)
     return figure
 
 
@@ -54,11 +65,9 @@ def trades_by_regime_and_hour(result: Result, names: Sequence[str]) -> Figure:
         by_state[turn.hmm_state] += turn.profit
         counts[turn.hmm_state] += 1
         by_hour[turn.entry_time // 3600 % 24] += turn.profit
-    _bars(
-        above,
-        by_state,
-        [f"{name}, {count} trade{'' if count == 1 else 's'}" for name, count in zip(names, counts, strict=True)],
-    )
+    _bars(above, by_state, [f"{label}\n{count}" for label, count in zip(labels(names), counts, strict=True)])
+    above.set_xlabel("regime, number of trades")
+    below.set_xlabel("UTC hour of entry")
     _bars(below, by_hour, [str(hour) for hour in range(24)])
     return figure
 
@@ -77,7 +86,7 @@ def occupancy(states: Sequence[dict[str, Any]]) -> Figure:
     for shift, (part, colour) in enumerate({"train": GREY, "validation": BLUE, "test": GREEN}.items()):
         shares = [state["occupancy"][part] for state in states]
         one.bar(places + 0.27 * (shift - 1), shares, 0.25, label=part, color=colour)
-    one.set_xticks(places, [f"{state['state']} {state['name']}" for state in states])
+    one.set_xticks(places, labels([state["name"] for state in states]))
     one.legend(fontsize=8, frameon=False)
     return figure
 

@@ -9,7 +9,7 @@ from oracle_batch.bundle.model import Model, TrainingCosts
 from oracle_batch.training.costs import CostOptions, describe, training_costs
 from oracle_batch.training.data import History
 from oracle_batch.training.fit import Ground
-from oracle_batch.training.parameters import V1, TrainingParameters, checked
+from oracle_batch.training.parameters import TrainingParameters, checked
 from oracle_batch.training.regimes import FittedRegimes, fit_regimes
 from oracle_batch.training.reward import Reward, reward_unit
 from oracle_batch.training.splits import Part, split
@@ -51,7 +51,7 @@ def prepare(
     own = train.of(history.bars)
     costs = training_costs(history.symbol, own, options, parameters.env.lot_sizes)
     _log.info("%s: %s", model_id(history.symbol, history.timeframe), describe(costs, options))
-    regimes = fit_regimes(own, V1, parameters.hmm, parameters.seed, file=history.origin)
+    regimes = fit_regimes(own, parameters.features, parameters.hmm, parameters.seed, file=history.origin)
     model = Model(
         model_id(history.symbol, history.timeframe),
         history.symbol,
@@ -62,7 +62,7 @@ def prepare(
         parameters.hmm.decoding,
         parameters.hmm.covariance_type,
         parameters.env.observation_pnl,
-        V1,
+        parameters.features,
         costs,
         regimes.model,
         blank_policy(parameters.hmm.n_states),

@@ -7,6 +7,7 @@ from typing import Any
 
 from oracle_batch.training import plots
 from oracle_batch.training.fit import FittedPolicy
+from oracle_batch.training.honesty.trials import LEAST_SEEDS
 from oracle_batch.training.pages import Page, number, percent
 from oracle_batch.training.prepare import Prepared
 from oracle_batch.training.score import Result, Score
@@ -24,7 +25,7 @@ def page(
     names = [one["name"] for one in states]
     out = Page(f"{prepared.model_id}: training report", verdict(told))
     out.paragraph(
-        f"{len(policies)} seeds, {told['selection']['trials']} trials on record. The bundle holds the policy of seed "
+        f"Seeds: {len(policies)}. Trials on record: {told['selection']['trials']}. The bundle holds the policy of seed "
         f"{chosen.seed}, the median by validation score, after {chosen.best.steps:,} steps. The test part was scored "
         "once, after this choice. Twin equity: every action executed at its bar's close, at the training costs."
     )
@@ -78,7 +79,12 @@ def verdict(told: Any) -> str:
     """What the test part says, in plain words."""
     spread = told["backtest_oos"]["seeds"]
     low, middle, high = (spread[name]["net_profit"] for name in ("lowest", "median", "highest"))
-    words = f"Out of sample the median seed made {middle:.2f}, the seeds {low:.2f} to {high:.2f}"
+    if spread["count"] == 1:
+        words = f"Out of sample the only seed made {middle:.2f}"
+    else:
+        words = f"Out of sample the median seed made {middle:.2f}, the seeds {low:.2f} to {high:.2f}"
+    if low > 0 and spread["count"] < LEAST_SEEDS:
+        return f"{words}: no evidence of an edge, {LEAST_SEEDS} seeds are the least."
     if low > 0:
         return f"{words}: every seed is above zero; the backtest command says whether that is more than luck."
     return f"{words}: no evidence of an edge."

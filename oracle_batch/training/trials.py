@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from oracle_batch.errors import DataError
+from oracle_batch.training.checkpoint import identity_of
 from oracle_batch.training.fit import FittedPolicy
 from oracle_batch.training.parameters import TrainingParameters
 from oracle_batch.training.prepare import Prepared
@@ -17,7 +18,8 @@ from oracle_batch.training.score import Score
 class Trial(msgspec.Struct, frozen=True):
     """One fitted policy. ``kind``: a trial of a search, or a seed of a final training.
 
-    ``daily`` are the changes of equity of the validation part's days, in account currency.
+    ``daily`` are the changes of equity of the validation part's days, in account currency. ``identity`` is all that
+    the result depends on; older records have none.
     """
 
     time: str
@@ -29,6 +31,7 @@ class Trial(msgspec.Struct, frozen=True):
     steps: int
     validation: Score
     daily: list[float]
+    identity: str = ""
 
 
 _DECODER = msgspec.json.Decoder(Trial)
@@ -46,6 +49,7 @@ def trial_of(prepared: Prepared, policy: FittedPolicy, kind: Literal["trial", "s
         policy.best.steps,
         policy.best.validation,
         policy.daily,
+        identity_of(prepared.parameters, prepared.costs, prepared.history.sha256, policy.seed),
     )
 
 

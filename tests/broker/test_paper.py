@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,8 +90,8 @@ def amending(
     return AmendIntent(f"am-{position_id}", "EURUSD_M15", position_id, "EURUSD", stop, target, T0 + M15, trigger)
 
 
-def let(_: OpenIntent) -> None:
-    return None
+def let(_: Sequence[OpenIntent]) -> dict[str, str]:
+    return {}
 
 
 def test_it_is_a_broker(tmp_path: Path) -> None:
@@ -159,9 +159,9 @@ def test_every_opening_passes_the_gate_and_closes_do_not(tmp_path: Path) -> None
     assert first.position_id is not None
     asked: list[str] = []
 
-    def gate(intent: OpenIntent) -> str | None:
-        asked.append(intent.intent_id)
-        return "TOO_LATE" if intent.symbol == "GBPUSD" else None
+    def gate(entries: Sequence[OpenIntent]) -> dict[str, str]:
+        asked.extend(one.intent_id for one in entries)
+        return {one.intent_id: "TOO_LATE" for one in entries if one.symbol == "GBPUSD"}
 
     acks = run(broker.execute([opening(1, "GBPUSD"), closing(first.position_id), opening(2)], gate))
     assert [(ack.status, ack.reason) for ack in acks] == [("SKIP", "TOO_LATE"), ("OK", None), ("OK", None)]

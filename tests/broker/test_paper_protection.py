@@ -67,7 +67,7 @@ def test_an_amendment_rides_in_the_burst_between_closes_and_entries(tmp_path: Pa
 def test_amendments_do_not_ask_the_gate(tmp_path: Path) -> None:
     broker = Desk(tmp_path).session()
     run(broker.execute([opening()], let))
-    (ack,) = run(broker.execute([amending(1, 1.09)], lambda _: "PAUSED"))
+    (ack,) = run(broker.execute([amending(1, 1.09)], lambda entries: {one.intent_id: "PAUSED" for one in entries}))
     assert ack.status == "OK"
 
 

@@ -37,7 +37,7 @@ def resend(patch: pytest.MonkeyPatch) -> None:
         await real(self)
         again = [leg for leg, _ in self.recovery.found if isinstance(leg, OpenIntent)]
         if again:
-            await self.broker.execute(again, lambda _: None)
+            await self.broker.execute(again, lambda _: {})
 
     patch.setattr(Desk, "recover", recover)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,6 +142,25 @@ def test_a_defect_is_told_in_the_logs_form(empty: Cli, monkeypatch: pytest.Monke
     assert ran.code == 1
     assert "unexpected ZeroDivisionError: oops" in line["message"]
     assert "Traceback" in line["traceback"]
+
+
+@pytest.mark.parametrize("command", ["status", "pause"])
+def test_a_state_folder_of_another_user_is_told_with_the_remedy(
+    command: str, traded: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = os.stat
+
+    def refused(path: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(str(traded.home / "state") + "/"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refused)
+    ran = traded(command)
+    assert ran.code == 65
+    assert f"{traded.home / 'state'}/" in ran.err
+    assert "Permission denied (give this user access" in ran.err
+    assert "Traceback" not in ran.err
 
 
 @pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["pause"], ["--help"]])

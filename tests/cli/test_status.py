@@ -86,6 +86,7 @@ def test_a_missed_entry_is_waited_out(warm: Cli) -> None:
     ("place", "text", "told"),
     [
         ("state/twin/EURUSD_M15.json", "{", "EURUSD_M15.json"),
+        ("state/bars/EURUSD_M15.parquet", "", "EURUSD_M15.parquet"),
         ("state/executor/paper.json", "{", "executor/paper.json"),
         ("state/paper/paper.json", "{", "paper/paper.json"),
         ("config/executor_symbols.json", "{", "executor_symbols.json"),

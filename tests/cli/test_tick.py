@@ -101,10 +101,24 @@ def test_one_broken_model_does_not_stop_the_others(warm: Cli) -> None:
 @pytest.mark.parametrize("broken", ["oracle.toml", "executor_symbols.json"])
 def test_a_broken_configuration_trades_nothing(broken: str, warm: Cli) -> None:
     (warm.home / "config" / broken).write_text("{ nonsense", encoding="utf-8")
-    ran = warm("tick", "--now", TICKS[0])
-    assert ran.code == 78
+    ran = warm("tick", "--now", TICKS[0], "--json")
+    assert (ran.code, ran.json["exit_code"], ran.json["models"]) == (78, 78, {})
+    assert ran.json["account"] == (None if broken == "oracle.toml" else "paper")
+    assert set(ran.json) == KEYS
     assert broken in ran.err
     assert not (warm.home / "state" / "journal" / "paper").exists()
+
+
+def test_where_all_markets_are_closed_there_is_nothing_to_wait_for_and_nothing_to_write(
+    warm: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oracle_batch.market_hours.nothing_closes", lambda *_: True)
+    before = snapshot(warm.home)
+    ran = warm("tick", "--arm", "20")
+    assert (ran.code, "all markets are closed" in ran.err) == (0, True)
+    assert snapshot(warm.home) == before
+    ran = warm("tick", "--arm", "20", "--trace", tmp_path / "nowhere" / "trace.json")
+    assert (ran.code, "cannot be written" in ran.err) == (65, True)
 
 
 def test_another_configuration_file(warm: Cli, tmp_path: Path) -> None:

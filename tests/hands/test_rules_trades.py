@@ -34,6 +34,18 @@ def code(refusal: Refusal | None) -> str | None:
     return refusal.code if refusal is not None else None
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 3000), st.sampled_from([-1.0, 0.0, 1.0]), st.sampled_from(["A_M15", "B_H1"]))),
+    st.integers(0, 20),
+    st.sampled_from([600.0, KEEP]),
+)
+def test_many_trades_are_recorded_as_one_by_one(made: list[tuple[int, float, str]], before: int, keep_s: float) -> None:
+    trades = [trade(minute, net, model=model) for minute, net, model in made]
+    log = log_of(*trades[:before], keep_s=keep_s)
+    one_by_one = reduce(lambda log, one: trade_log.recorded(log, one, keep_s), trades[before:], log)
+    assert trade_log.recorded_all(log, trades[before:], keep_s) == one_by_one
+
+
 # Losses in a row
 
 STREAK = EntryRules(max_consecutive_losses=3, max_consecutive_losses_account=5, cooldown_min=60)

@@ -47,6 +47,25 @@ def test_with_enough_days_the_choice_is_cross_validated() -> None:
     assert 0 <= found <= 1
 
 
+def test_trials_on_other_bars_count_but_are_not_compared() -> None:
+    rng = np.random.default_rng(3)
+    here = [like(one, daily=rng.normal(0, 1, 80).tolist()) for one in SHIPPED]
+    there = [like(one, bars_sha256="other", daily=rng.normal(5, 1, 80).tolist()) for one in SHIPPED]
+    alone, both = trials_of(here), trials_of([*there, *here])
+    assert both.count == 2 * alone.count
+    assert (both.sharpes, both.overfitting) == (alone.sharpes, alone.overfitting)
+    longer = [like(one, daily=[0.0] * 90) for one in there]
+    assert trials_of([*longer, *here]).sharpes == alone.sharpes
+
+
+def test_between_trials_that_do_not_differ_there_was_no_choice() -> None:
+    idle = [like(one, daily=[0.0] * 80) for one in SHIPPED]
+    assert trials_of(idle).overfitting is None
+    rng = np.random.default_rng(3)
+    two = [like(one, daily=rng.normal(0, 1, 80).tolist()) for one in SHIPPED[:2]]
+    assert trials_of([*two, *two, *two]).overfitting == trials_of(two).overfitting
+
+
 def test_nothing_is_known_without_a_record(tmp_path: Path) -> None:
     assert trials_beside(tmp_path / "EURUSD_M15.zip", "EURUSD_M15") == Trials()
 

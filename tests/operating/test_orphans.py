@@ -26,7 +26,7 @@ def mine(lab: Lab, direction: int = -1, lots: int = 3, label: str = "", comment:
     """A position that somebody else opens, of some hundredths of a lot."""
     now = lab.clock.now()
     leg = OpenIntent("by hand", "", "EURUSD", direction, 1, lots * 100_000, label, comment, now, now + 60)
-    (ack,) = run(lab.paper().execute([leg], lambda _: None))
+    (ack,) = run(lab.paper().execute([leg], lambda _: {}))
     assert ack.position_id is not None
     return int(ack.position_id)
 

@@ -84,8 +84,20 @@ def wish_is_met(
     leg = f"ob-{name}-{bar_time}-1"
     filled = any(one["client_order_id"] == leg for one in lab.account(account)["deals"])
     holds = position is not None and position["direction"] in directions
-    if not (filled or holds or _on_record(lab, account, name, bar_time, leg)):
+    had = _held_until_after(lab, account, name, bar_time, said)
+    if not (filled or holds or had or _on_record(lab, account, name, bar_time, leg)):
         raise LostError(f"{account}: nothing became of {leg}, and nothing on record says why")
+
+
+def _held_until_after(lab: Lab, account: str, name: str, bar_time: int, said: list[int]) -> bool:
+    """Whether what a bar asks for was held when it closed, and has ended since."""
+    wishes, close = {(ACTIONS[one].direction, ACTIONS[one].intensity) for one in said}, bar_time + Lab.seconds(name)
+    journal = whole_journal(lab, account)
+    legs = {one.intent_id: (one.direction, one.intensity) for one in journal if isinstance(one, OpenIntent)}
+    deals = [one for one in lab.account(account)["deals"] if one["label"] == f"oracle:{name}"]
+    ended = {one["position_id"] for one in deals if one["closing"] and one["time"] >= close}
+    before = [one for one in deals if not one["closing"] and one["time"] < close and one["position_id"] in ended]
+    return any(legs.get(one["client_order_id"]) in wishes for one in before)
 
 
 def _on_record(lab: Lab, account: str, name: str, bar_time: int, leg: str) -> bool:

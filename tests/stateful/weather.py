@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -153,13 +153,14 @@ class Flaky(Wrapped):
     def _noting(self, gate: Gate) -> Gate:
         """The gate, and a note of every entry that passes it: from then on it is at the exchange."""
 
-        def noted(entry: OpenIntent) -> str | None:
-            reason = gate(entry)
-            if reason is None:
-                self._weather.arrived.append((self._account, entry.intent_id, self._clock.now()))
-                if self._clock.now() > entry.deadline:
-                    self._weather.late.append(entry.intent_id)
-            return reason
+        def noted(entries: Sequence[OpenIntent]) -> Mapping[str, str]:
+            held = gate(entries)
+            for entry in entries:
+                if entry.intent_id not in held:
+                    self._weather.arrived.append((self._account, entry.intent_id, self._clock.now()))
+                    if self._clock.now() > entry.deadline:
+                        self._weather.late.append(entry.intent_id)
+            return held
 
         return noted
 

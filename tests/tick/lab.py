@@ -264,18 +264,18 @@ class Lab:
         held = next(one.volume_cents for one in run(broker.positions()) if one.position_id == position_id)
         volume = held if volume_cents is None else volume_cents
         leg = CloseIntent("by hand", "", "", position_id, volume, self.clock.now())
-        assert [one.status for one in run(broker.execute([leg], lambda _: None))] == ["OK"]
+        assert [one.status for one in run(broker.execute([leg], lambda _: {}))] == ["OK"]
 
     def open_by_hand(self, symbol: str, direction: int = 1, label: str = "", comment: str = "") -> int:
         broker, now = self.paper(), self.clock.now()
         leg = OpenIntent("by hand", "", symbol, direction, 1, 100_000, label, comment, now, now + 60)
-        (ack,) = run(broker.execute([leg], lambda _: None))
+        (ack,) = run(broker.execute([leg], lambda _: {}))
         assert ack.status == "OK"
         return int(ack.position_id)
 
     def protect(self, position_id: int, stop_loss: float | None, take_profit: float | None = None) -> None:
         leg = AmendIntent("by hand", "", position_id, "", stop_loss, take_profit, self.clock.now())
-        assert [one.status for one in run(self.paper().execute([leg], lambda _: None))] == ["OK"]
+        assert [one.status for one in run(self.paper().execute([leg], lambda _: {}))] == ["OK"]
 
 
 def came_to(report: TickReport, name: str, account: str | None = None) -> tuple[str | None, str | None, str | None]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from oracle_batch import arming
+from oracle_batch import arming, collecting
 from oracle_batch.broker.paper import PaperBroker
 from oracle_batch.clock import Clock, SystemClock
+from oracle_batch.errors import BrokerError
 from oracle_batch.report import TickReport
 from oracle_batch.tick import tick
 from oracle_batch.world import Job
@@ -155,3 +157,55 @@ def test_on_the_machines_clock_an_armed_tick_comes_to_the_same(lab: Lab) -> None
     report = run(tick(Job(lab.workspace, lab.settings, Machine(lab.close_of(1) - 0.5), arm_s=20.0)))
     assert came_to(report, NAME) == ("OPEN", "OK", None)
     assert not [one for one in lab.journal() if getattr(one, "name", "") in ("line_silent", "armed_in_vain")]
+
+
+def gather_that_fails(first: int) -> Callable[..., Awaitable[None]]:
+    """Reading as it is, which the broker does not answer from one time on."""
+    calls = 0
+
+    async def gather(*arguments: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls >= first:
+            raise BrokerError("nobody answers")
+        await collecting.gather(*arguments)  # type: ignore[arg-type]
+
+    return gather
+
+
+def test_a_model_that_waits_for_the_official_bars_is_told_of_when_they_cannot_be_had(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.add("EURUSD", "M15", "W L1 W")
+    lab.add("GBPUSD", "M15", "W L1 W")
+    lab.drop("GBPUSD_M15", 1)
+    lab.tick(0)
+    monkeypatch.setattr("oracle_batch.tick.gather", gather_that_fails(2))
+    report = armed(lab, 1)
+    assert came_to(report, NAME) == ("OPEN", "OK", None)
+    assert report.accounts["paper"].models["GBPUSD_M15"].error == "nobody answers"
+    assert report.exit_code == 1
+    (event,) = lab.events("not_streamed")
+    assert event.model == "GBPUSD_M15"
+
+
+def test_when_every_model_is_decided_the_official_bars_can_wait_for_the_next_run(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.add("EURUSD", "M15", "W L1 W")
+    lab.tick(0)
+    monkeypatch.setattr("oracle_batch.tick.gather", gather_that_fails(2))
+    report = armed(lab, 1)
+    assert (came_to(report, NAME), report.exit_code) == (("OPEN", "OK", None), 0)
+
+
+def test_what_an_armed_tick_has_met_is_on_record_though_it_fails(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.add("EURUSD", "M15", "W L1 W")
+    lab.tick(0)
+    monkeypatch.setattr("oracle_batch.tick.gather", gather_that_fails(1))
+    with pytest.raises(BrokerError):
+        armed(lab, 1)
+    (event,) = lab.events("not_armed")
+    assert event.detail == {"close": lab.close_of(1), "error": "nobody answers"}
+    monkeypatch.undo()
+    assert came_to(lab.tick(1), NAME) == ("OPEN", "OK", None)

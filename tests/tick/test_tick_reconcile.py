@@ -96,10 +96,17 @@ def test_a_position_of_a_model_that_is_gone_is_closed_after_the_blind_bars(lab: 
     lab.add("GBPUSD", "M15", "W")
     lab.workspace.bundle_path(EURUSD).unlink()
     for bar in (2, 3, 4):
-        lab.tick(bar)
+        report = lab.tick(bar)
+        assert (
+            "EURUSD_M15.zip: is gone, but its position is open (put it back, or: oracle-batch close EURUSD_M15"
+            in str(outcome(report, EURUSD).error)
+        )
+        assert report.exit_code == 1
+        assert outcome(report, GBPUSD).error is None
         assert len(lab.positions()) == 1
     assert came_to(lab.tick(5), EURUSD) == ("CLOSE", "OK", "EMERGENCY")
     assert lab.positions() == []
+    assert lab.tick(6).exit_code == 0
 
 
 def test_a_label_that_names_no_model_is_never_touched(lab: Lab) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oracle_batch import guarding
+from oracle_batch import guarding, verifying
 from oracle_batch.broker.base import Ack, Broker, Deal, Gate, OpenIntent, PlacedOrder, Position, Request
 from oracle_batch.desk import Desk
 from tests.stateful import truth
@@ -203,3 +204,20 @@ def test_a_change_of_strength_says_that_it_stays_on_its_side(tmp_path: Path) -> 
         lab.tick(bar)
     entered = [one for one in lab.journal() if isinstance(one, OpenIntent)]
     assert [(one.direction, one.same_side) for one in entered] == [(1, False), (1, True), (-1, False)]
+
+
+def test_a_leg_of_a_model_whose_books_are_damaged_is_asked_for_when_they_are_repaired(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(lab, 1, "conclude", monkeypatch)
+    path = lab.workspace.executor_path("paper")
+    whole = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**whole, "models": {EURUSD: {**whole["models"][EURUSD], "last_bar": "never"}}}))
+    for late in (5.0, 9.0):
+        assert f"models.{EURUSD}" in str(outcome(lab.tick(1, late=late), EURUSD).error)
+    assert verifying.verify(lab.workspace, "paper").open == [f"ob-{EURUSD}-{lab.time(EURUSD, 1)}-1"]
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**document, "models": whole["models"]}))
+    assert came_to(lab.tick(1, late=20.0), EURUSD) == ("OPEN", "OK", "RECOVERED")
+    truth.books_agree(lab, "paper")
+    truth.legs_are_accounted_for(lab, "paper")

@@ -77,6 +77,34 @@ def test_a_single_bar_off_the_grid_is_named_as_such(tmp_path: Path) -> None:
         read_history(file, "EURUSD", "M15")
 
 
+def test_bars_on_no_grid_are_told_of_their_own_timeframe(tmp_path: Path) -> None:
+    file = write(tmp_path / "x.parquet", with_(bars(), time=bars().time + 7))
+    with pytest.raises(BarError, match="is not on the M15 grid"):
+        read_history(file, "EURUSD", "M15")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    folder = tmp_path / "EURUSD_M15.csv"
+    folder.mkdir()
+    with pytest.raises(BarError, match="is a folder"):
+        read_history(folder, "EURUSD", "M15")
+
+
+def test_a_file_named_for_other_bars_is_taken_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = write(tmp_path / "GBPUSD_M15.parquet", bars())
+    assert len(read_history(file, "EURUSD", "M15").bars) == len(bars())
+    assert "is named for other bars, and taken for those of EURUSD_M15" in caplog.text
+
+
+def test_the_first_complaint_of_a_short_history_names_what_the_usual_split_needs() -> None:
+    with pytest.raises(BarError) as refused:
+        usable(History("EURUSD", "M15", bars(400), "x.csv"))
+    needed = int(str(refused.value.fix).split()[-1])
+    assert split(bars(needed), SplitParameters())
+    with pytest.raises(DataError):
+        split(bars(needed - 20), SplitParameters())
+
+
 def test_good_bars_pass_and_their_hash_is_of_their_values() -> None:
     one = usable(History("EURUSD", "M15", bars(), "/some/where/a.csv"))
     other = History("EURUSD", "M15", with_(bars()), "b.csv")

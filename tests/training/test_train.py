@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace as with_
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import optuna
 import pytest
 
 from oracle_batch.brain.decide import replay
 from oracle_batch.brain.twin import FLAT
 from oracle_batch.bundle.check import check_bundle
 from oracle_batch.bundle.compiled import load_model
-from oracle_batch.errors import OracleBatchError, StateError
-from oracle_batch.training.costs import CostOptions
+from oracle_batch.errors import OracleBatchError, StateError, UsageError
+from oracle_batch.training import desk, plots, search
+from oracle_batch.training.checkpoint import identity_of
+from oracle_batch.training.costs import CostOptions, training_costs
 from oracle_batch.training.data import History
 from oracle_batch.training.desk import Order, histories_in, train_all, train_one
 from oracle_batch.training.fleet import Fleet, fleet
 from oracle_batch.training.parameters import (
+    V1,
     EnvParameters,
     HmmParameters,
     PpoParameters,
     SelectionParameters,
     TrainingParameters,
+    checked,
 )
+from oracle_batch.training.prepare import prepare
+from oracle_batch.training.report import verdict
+from oracle_batch.training.score import Result, RoundTurn, Score
 from oracle_batch.training.silent import silent
-from oracle_batch.training.trials import TrialLog
+from oracle_batch.training.trials import Trial, TrialLog
 from tests.brain.reference import Reference, frame, run
 from tests.training.build import bars
 from tests.training.test_data import write
@@ -292,6 +302,150 @@ def test_a_search_is_judged_on_validation_and_leaves_a_record(tmp_path: Path) ->
     assert told["selection"]["trials"] == 4
     assert told["rl_config"]["learning_rate"] == best.parameters["ppo"]["learning_rate"]
     assert told["rl_config"]["total_steps"] == 3000
-    again = train_one(HISTORY, order(tmp_path, seeds=1), silent, Fleet())
+    again = train_one(HISTORY, order(tmp_path, trials=3, seeds=1, resume=True), silent, Fleet())
     assert again is not None
     assert again.told["selection"]["trials"] == 5, "earlier trials count"
+    kinds = [one.kind for one in TrialLog(tmp_path, "EURUSD_M15").read()]
+    assert kinds == ["trial", "trial", "trial", "seed", "seed"], "no trial is made twice"
+
+
+def tried(task: search.TrialTask) -> Trial:
+    """A trial that takes no time; what it is worth is its learning rate."""
+    rate = task.parameters.ppo.learning_rate
+    score = Score(1, rate, 0.0, 0.0, 0.0, None, None, 0, None, None, None, 0.0, 0.0, 0.0, 1)
+    costs = training_costs("EURUSD", task.history.bars[:1890], task.costs, task.parameters.env.lot_sizes)
+    same = identity_of(task.parameters, costs, task.history.sha256, task.parameters.seed)
+    return Trial(NOW, "EURUSD_M15", "trial", 4, task.history.sha256, {}, 1, score, [], same)
+
+
+def test_an_interrupted_search_keeps_its_trials_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = search.Search(HISTORY, PARAMETERS, CostOptions(), 6, 1024, NOW)
+    made: list[float] = []
+    record: list[Trial] = []
+
+    def run(task: search.TrialTask) -> Trial:
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        made.append(task.parameters.ppo.entropy)
+        return tried(task)
+
+    monkeypatch.setattr(search, "run_trial", tried)
+    whole, _ = search.search(wanted, silent, Fleet())
+    monkeypatch.setattr(search, "run_trial", run)
+    with pytest.raises(KeyboardInterrupt):
+        search.search(wanted, silent, Fleet(), record=record.extend)
+    assert len(record) == 3
+    made.append(0.0)
+    found, fresh = search.search(wanted, silent, Fleet(), known=record)
+    assert (found, len(fresh)) == (whole, 3)
+
+
+def test_a_search_leaves_alone_what_was_set_and_has_the_default_in_its_reach() -> None:
+    given = msgspec.structs.replace(PARAMETERS, ppo=msgspec.structs.replace(PARAMETERS.ppo, gamma=0.9))
+    wanted = search.Search(HISTORY, given, CostOptions(), 1, 1024, NOW)
+    usual = TrainingParameters()
+    free = search.Search(HISTORY, usual, CostOptions(), 1, 1024, NOW)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    for _ in range(5):
+        drawn = search.draw(study.ask(), wanted)
+        assert (drawn.ppo.gamma, drawn.ppo.net, drawn.hmm) == (0.9, (16,), given.hmm)
+        assert drawn.ppo.entropy != given.ppo.entropy
+    asked = study.ask()
+    assert search.draw(asked, free).ppo.total_steps == 1024
+    reach = asked.distributions
+    assert set(reach) == {"n_states", "learning_rate", "entropy", "gamma", "net"}
+    assert all(reach[name]._contains(getattr(usual.ppo, name)) for name in ("learning_rate", "entropy"))
+
+
+def test_what_goes_wrong_with_one_model_is_kept_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("AUDUSD", "EURUSD"):
+        write(folder / f"{name}_M15.parquet", bars(2700))
+    (folder / "EURUSD_M15.csv").write_text("the Parquet file is taken")
+    named = histories_in(folder, None)
+    assert [path.name for _, _, path in named] == ["AUDUSD_M15.parquet", "EURUSD_M15.parquet"]
+    whole = {"AUDUSD": ZeroDivisionError("division by zero"), "EURUSD": "made"}
+
+    def train_one(history: History, *_: object) -> Any:
+        if isinstance(found := whole[history.symbol], Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(desk, "train_one", train_one)
+    found = train_all(named, order(tmp_path / "out"), silent, Fleet())
+    assert str(found["AUDUSD_M15"]).startswith("AUDUSD_M15: unexpected ZeroDivisionError")
+    assert found["EURUSD_M15"] == "made"
+
+
+def test_a_bundle_that_cannot_be_written_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("AUDUSD", "EURUSD"):
+        write(folder / f"{name}_M15.parquet", bars(2700))
+    written: list[str] = []
+
+    def write_one(trained: str, _: Path) -> None:
+        if trained == "AUDUSD":
+            raise StateError("cannot write: No space left on device")
+        written.append(trained)
+
+    class Crew(Fleet):
+        is_cluster = True
+
+        def fan_out(self, _: Any, tasks: Any, __: Any, ___: Any, done: Any = None) -> Any:
+            for name, task in tasks.items():
+                done(name, task.history.symbol)
+            return {name: task.history.symbol for name, task in tasks.items()}
+
+    monkeypatch.setattr(desk, "write", write_one)
+    found = train_all(histories_in(folder, None), order(tmp_path / "out"), silent, Crew())
+    assert "No space left on device" in str(found["AUDUSD_M15"])
+    assert (found["EURUSD_M15"], written) == ("EURUSD", ["EURUSD"])
+
+
+def test_other_periods_of_the_features_reach_the_bundle(tmp_path: Path) -> None:
+    chosen = with_(V1, ema_period=50, hmm_range_period=30)
+    parameters = msgspec.structs.replace(PARAMETERS, features=chosen)
+    prepared = prepare(HISTORY, parameters, CostOptions())
+    assert prepared.ground.model.features == chosen
+    costs = prepared.costs
+    assert identity_of(parameters, costs, "x", 1) != identity_of(PARAMETERS, costs, "x", 1)
+    with pytest.raises(UsageError, match=r"features\.roc_period: is 350"):
+        checked(msgspec.structs.replace(PARAMETERS, features=with_(V1, roc_period=350)))
+
+
+def test_the_verdict_counts_the_seeds() -> None:
+    def said(count: int, low: float) -> str:
+        spread = {name: {"net_profit": low} for name in ("lowest", "median", "highest")}
+        return verdict({"backtest_oos": {"seeds": {"count": count, **spread}}})
+
+    assert said(1, 3.0) == "Out of sample the only seed made 3.00: no evidence of an edge, 5 seeds are the least."
+    assert said(4, 3.0).endswith("the seeds 3.00 to 3.00: no evidence of an edge, 5 seeds are the least.")
+    assert said(5, -1.0).endswith("the seeds -1.00 to -1.00: no evidence of an edge.")
+    assert "every seed is above zero" in said(5, 3.0)
+
+
+@pytest.mark.parametrize("states", [2, 8, 20])
+def test_the_figures_have_room_for_any_number_of_regimes(states: int) -> None:
+    time, names = np.arange(400) * 900, [f"momentum rank {one} of {states}" for one in range(states)]
+    ends = np.arange(400.0)
+    turns = [RoundTurn(int(at), int(at) + 900, 1, 0.1, int(at) // 900 % states, 1.0, 0.1) for at in time[::9]]
+    score = Score(1, 0.0, 0.0, 0.0, 0.0, None, None, 0, None, None, None, 0.0, 0.0, 0.0, 1)
+    lived = Result(time, ends, np.arange(401.0), time, np.arange(400) % states, turns, ends, score)
+    told = [{"name": name, "occupancy": dict.fromkeys(("train", "validation", "test"), 0.1)} for name in names]
+    figures = (
+        plots.price_by_regime(lived, names),
+        plots.trades_by_regime_and_hour(lived, names),
+        plots.occupancy(told),
+    )
+    for figure in figures:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            figure.canvas.draw()
+        for axes in figure.axes:
+            assert axes.get_position().width > 0.7
+            boxes = [one.get_window_extent() for one in axes.get_xticklabels() if one.get_text()]
+            assert not any(left.x1 > right.x0 + 1 for left, right in pairwise(sorted(boxes, key=lambda box: box.x0)))

@@ -108,6 +108,15 @@ def test_all_trains_every_history_and_one_failure_is_only_its_own(
     assert told.startswith("EURUSD_M15: Out of sample")
 
 
+def test_one_symbols_contract_is_not_given_to_others(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder / "USDJPY_M15.parquet", bars(900))
+    line = ("--all", "--bars", folder, "--out", tmp_path / "models", "--pip-value", 10)
+    code, _, log = train(capsys, *line)
+    assert (code, "--pip-value: is one symbol's, and --bars holds 2" in log) == (64, True)
+
+
 MISTAKES: list[tuple[list[str], int, str]] = [
     ([], 64, "name a symbol, or say --all"),
     (["EURUSD"], 64, "--timeframe: is missing"),

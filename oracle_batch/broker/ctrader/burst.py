@@ -113,9 +113,6 @@ class Burst:
 
     async def _see_through(self) -> None:
         while True:
-            self._repeat_refused()
-            self._release()
-            self._stop_everything()
             await self._send()
             under_way = [course for course in self._courses if course.leg.ack is None]
             if not under_way:
@@ -123,15 +120,18 @@ class Burst:
             now = self._loop.time()
             sent = [course for course in under_way if course.state == "sent"]
             overdue = [course for course in sent if self._lost or course.deadline <= now]
-            if overdue:
-                await self._find_out(overdue)
-                continue
             moments = [
                 course.deadline if course.state == "sent" else course.not_before
                 for course in under_way
                 if course.state != "waiting"
             ]
-            await self._wait(min(moments) - now)
+            if overdue:
+                await self._find_out(overdue)
+            elif moments:
+                await self._wait(min(moments) - now)
+            self._repeat_refused()
+            self._release()
+            self._stop_everything()
 
     async def _wait(self, seconds: float) -> None:
         """Until something is heard, at most so long."""
@@ -226,10 +226,11 @@ class Burst:
                 continue  # nothing has left; the session is made anew a bounded number of times
 
     def _write(self, courses: Sequence[_Course]) -> None:
+        entries = [course.leg.intent for course in courses if isinstance(course.leg.intent, OpenIntent)]
+        held = self._gate(entries) if entries else {}
         leaving = []
         for course in courses:
-            intent = course.leg.intent
-            reason = self._gate(intent) if isinstance(intent, OpenIntent) else None
+            reason = held.get(course.leg.intent.intent_id)
             if reason is not None:
                 course.leg.skip(reason)
                 continue

@@ -80,8 +80,8 @@ class Execution:
         since = self._clock.now() - LOOK_BACK_S
         refused = self._clock_reason()
 
-        def guarded(entry: OpenIntent) -> str | None:
-            return refused or gate(entry)
+        def guarded(entries: Sequence[OpenIntent]) -> Mapping[str, str]:
+            return {entry.intent_id: refused for entry in entries} if refused else gate(entries)
 
         burst = self._burst(ids, since, guarded)
         legs = await burst.run(intents, gone, frozenset(self._ours))

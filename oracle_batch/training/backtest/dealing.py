@@ -21,13 +21,8 @@ from oracle_batch.market.orders import Order, protection_prices, protection_refu
 from oracle_batch.market.specs import Contract
 from oracle_batch.market.tape import Mark, Tape
 from oracle_batch.training.backtest.account import MemoryBroker
-from oracle_batch.training.backtest.threat import SLACK
+from oracle_batch.training.backtest.threat import FREE_SHARE, NEAR_PRICE
 from oracle_batch.types import label_of
-
-FREE_SHARE = 0.5
-"""An entry is certain of its margin where all that is used stays below this share of what is free for it."""
-NEAR_PRICE = 0.1
-"""How far, as a share, the price of a fill may lie from the quote before the entry is a whole tick's."""
 
 
 class NotPlainError(Exception):
@@ -187,12 +182,3 @@ class Dealer:
         if protection_refusal(contract, order.direction, bid, *protected) is not None:
             raise NotPlainError
         return price, bid, protected
-
-    def at_risk(self, position: OpenPosition, found: Sized) -> float:
-        """More than an entry can lose at its stop with all costs, in minor units."""
-        contract = position.contract
-        unit = 10.0**self._digits
-        one = position.volume_cents / 100 * position.rate * unit
-        lots = position.volume_cents / contract.spec.lot_size_cents
-        costs = 3 * (contract.spread + contract.slippage) * one + 2 * contract.commission_per_lot * lots * unit
-        return SLACK * ((found.distances.stop or 0.0) * one + costs) + unit

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oracle_batch.bars import Bars
 from oracle_batch.errors import BarError
 from oracle_batch.market.excerpts import Excerpts
 from oracle_batch.market.tape import HORIZON_S, Mark, Step, Tape, path_of
 from oracle_batch.types import TIMEFRAME_SECONDS
+
+Float64 = NDArray[np.float64]
 
 
 class History:
@@ -77,6 +80,20 @@ class HistoryTape(Tape):
         path = self._paths.get(symbol)
         return super().next_open(symbol, at) if path is None else path.next_open(at)
 
+    def bids(self, symbol: str, instants: Float64) -> Float64:
+        """The bid of ``last`` at each instant, NaN where there is none."""
+        path = self._paths.get(symbol)
+        if path is not None:
+            return path.bids(instants)
+        return _bids(self.last(symbol, at) for at in instants.tolist())
+
+    def fill_bids(self, symbol: str, instants: Float64) -> Float64:
+        """The bid that an order meets which is decided at each instant: see ``Pricing.fill_mark``."""
+        path = self._paths.get(symbol)
+        if path is not None:
+            return path.fill_bids(instants)
+        return _bids(self.next_open(symbol, at) or self.last(symbol, at) for at in instants.tolist())
+
     def steps(self, symbol: str, after: float, until: float) -> list[Step]:
         path = self._paths.get(symbol)
         return super().steps(symbol, after, until) if path is None else path.steps(after, until)
@@ -86,34 +103,51 @@ class _Path:
     """One series as lists. The open of a bar is known when it starts, the rest when it closes."""
 
     def __init__(self, symbol: str, timeframe: str, bars: Bars) -> None:
-        self._symbol, self._seconds = symbol, TIMEFRAME_SECONDS[timeframe]
+        self._symbol, self._seconds, self._bars = symbol, TIMEFRAME_SECONDS[timeframe], bars
         self._times: list[int] = bars.time.tolist()
         columns = (bars.open, bars.high, bars.low, bars.close)
-        self._rows = list(zip(*(np.asarray(column).tolist() for column in columns), strict=True))
+        self._open, self._high, self._low, self._close = (np.asarray(column).tolist() for column in columns)
 
     def last(self, at: float) -> Mark | None:
         place = bisect_right(self._times, at) - 1
         if place < 0:
             return None
-        start, row = self._times[place], self._rows[place]
+        start = self._times[place]
         closed = start + self._seconds
-        return Mark(row[3], float(closed)) if closed <= at else Mark(row[0], float(start))
+        return Mark(self._close[place], float(closed)) if closed <= at else Mark(self._open[place], float(start))
 
     def next_open(self, at: float) -> Mark | None:
         place = bisect_left(self._times, at)
         if place == len(self._times) or self._times[place] > at + HORIZON_S:
             return None
-        return Mark(self._rows[place][0], float(self._times[place]))
+        return Mark(self._open[place], float(self._times[place]))
+
+    def bids(self, instants: Float64) -> Float64:
+        bars = self._bars
+        place = np.searchsorted(bars.time, instants, side="right") - 1
+        found = np.where(bars.time[place] + self._seconds <= instants, bars.close[place], bars.open[place])
+        return np.where(place >= 0, found, np.nan)
+
+    def fill_bids(self, instants: Float64) -> Float64:
+        bars = self._bars
+        place = np.minimum(np.searchsorted(bars.time, instants), len(bars) - 1)
+        ahead = bars.time[place] - instants
+        return np.where((ahead >= 0) & (ahead <= HORIZON_S), bars.open[place], self.bids(instants))
 
     def steps(self, after: float, until: float) -> list[Step]:
         """Prices with ``after < time <= until``; a bar that started before ``after`` may close after it."""
         found = []
         place = max(0, bisect_right(self._times, after - self._seconds))
         while place < len(self._times) and self._times[place] <= until:
-            start, path = self._times[place], path_of(*self._rows[place])
+            start = self._times[place]
+            path = path_of(self._open[place], self._high[place], self._low[place], self._close[place])
             for index, bid in enumerate(path):
                 time = start + (self._seconds if index else 0.0)
                 if after < time <= until:
                     found.append(Step(time, start, index, self._symbol, bid))
             place += 1
         return sorted(found)
+
+
+def _bids(marks: Iterable[Mark | None]) -> Float64:
+    return np.array([np.nan if mark is None else mark.bid for mark in marks])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,4 +63,11 @@ def looks_of(lives: Sequence[Life], first: Sequence[int], series: Iterable[Bars]
     before, after = resets - GUARD_AFTER_S, resets + GUARD_AFTER_S
     time = np.unique(np.concatenate([ticks, prices + GUARD_AFTER_S, before, after]))
     must = np.concatenate([np.concatenate([*changed, firsts]) + TICK_AFTER_S, before, after])
-    return Looks(time, np.isin(time, ticks), np.isin(time, before), np.flatnonzero(np.isin(time, must)))
+    return Looks(time, _marked(time, ticks), _marked(time, before), np.flatnonzero(_marked(time, must)))
+
+
+def _marked(times: NDArray[np.float64], some: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Which of the times are among some of them."""
+    found = np.zeros(len(times), np.bool_)
+    found[np.searchsorted(times, some)] = True
+    return found

@@ -22,6 +22,7 @@ from oracle_batch.training.honesty.chance import (
     probabilistic_sharpe,
     sharpe_rows,
 )
+from oracle_batch.training.honesty.trials import LEAST_SEEDS
 
 Float64 = NDArray[np.float64]
 STRESSES: Final = (1.0, 1.5, 2.0)
@@ -100,7 +101,7 @@ def metrics_of(life: Life, balance: float, factor: float = 1.0) -> Metrics:
 
 
 def daily_returns(life: Life, balance: float) -> Float64:
-    """Returns of the UTC days of a life that began flat."""
+    """Returns of the trading days of a life that began flat."""
     _, equity = daily(life.time, balance + life.equity)
     return returns_of(np.concatenate([[balance], equity]))
 
@@ -188,6 +189,8 @@ def doubts(
         found.append(f"the deflated Sharpe ratio {said}")
     if honesty.sharpe is not None and honesty.sharpe.low <= 0:
         found.append(f"the interval of the Sharpe ratio reaches down to {honesty.sharpe.low:.2f}")
+    if honesty.seeds is not None and honesty.seeds["count"] < LEAST_SEEDS:
+        found.append(f"seeds of its training: {honesty.seeds['count']:.0f}, {LEAST_SEEDS} are the least")
     if honesty.family_p_value is not None and honesty.family_p_value > LEVEL:
         found.append(f"within its family of bundles p is {honesty.family_p_value:.2f}")
     if honesty.overfitting is not None and honesty.overfitting > 0.5:

@@ -52,7 +52,12 @@ class Sizes:
 
     def all_known(self, contract: Contract, at: float) -> bool:
         """Whether every wish has a size, and always the same one."""
-        return all(isinstance(self.known(contract, one.index, at), Sized) for one in ACTIONS if one.intensity)
+        return len(self.of_all(contract, at)) == sum(one.intensity > 0 for one in ACTIONS)
+
+    def of_all(self, contract: Contract, at: float) -> dict[int, Sized]:
+        """The sizes of the actions that always have the same one."""
+        found = {one.index: self.known(contract, one.index, at) for one in ACTIONS if one.intensity}
+        return {action: size for action, size in found.items() if isinstance(size, Sized)}
 
     def asked(self, action: int, row: int, quote: Quote, at: float, balance: float, equity: float) -> Sized | Refusal:
         settings, reach = self._settings, None

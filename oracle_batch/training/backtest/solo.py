@@ -27,12 +27,13 @@ from oracle_batch.hands.refusal import Refusal
 from oracle_batch.market import fills, swaps
 from oracle_batch.market.book import BookedDeal, OpenPosition
 from oracle_batch.market.fills import OrderIds
-from oracle_batch.market.tape import Tape
 from oracle_batch.store.executor import Executor
 from oracle_batch.training.backtest.account import MemoryBroker, Setup
 from oracle_batch.training.backtest.chronicle import Chronicle
 from oracle_batch.training.backtest.day import Day
 from oracle_batch.training.backtest.dealing import Dealer, NotPlainError, When
+from oracle_batch.training.backtest.express import express_of
+from oracle_batch.training.backtest.history import HistoryTape
 from oracle_batch.training.backtest.itinerary import itinerary_of
 from oracle_batch.training.backtest.lives import Life
 from oracle_batch.training.backtest.looks import GUARD_AFTER_S, TICK_AFTER_S, Looks, closes_of
@@ -40,7 +41,7 @@ from oracle_batch.training.backtest.prices import Prices
 from oracle_batch.training.backtest.reaching import reached
 from oracle_batch.training.backtest.sizes import Sizes
 from oracle_batch.training.backtest.solo_state import Entered, handed_back, played, taken_over
-from oracle_batch.training.backtest.threat import MARGIN_SHARE
+from oracle_batch.training.backtest.threat import MARGIN_SHARE, at_risk
 from oracle_batch.types import ACTIONS
 
 RESTS: Final = ("CONSECUTIVE_LOSSES_MODEL", "CONSECUTIVE_LOSSES_ACCOUNT")
@@ -63,7 +64,7 @@ class Solo:
         clock: FrozenClock,
         looks: Looks,
         prices: Prices,
-        tape: Tape,
+        tape: HistoryTape,
         chronicle: Chronicle,
         *,
         steady: bool,
@@ -88,6 +89,8 @@ class Solo:
         self._way = itinerary_of(life, looks, prices)
         self._constant = constant
         self._resting: tuple[str, float] = "", 0.0
+        rest = setup, self._dealer, self._day, chronicle, broker.engine, tape
+        self._express = express_of(life, self._way, prices, self._sizes, *rest) if constant else None
 
     def run(self, place: int, memory: Executor) -> tuple[int, Executor]:
         """Go on from the look at ``place``, none of which is made yet; gives the next one that is to be made."""
@@ -107,7 +110,7 @@ class Solo:
         state, engine = self._state, self._broker.engine
         ahead = self._looks.time[place] if place <= self._looks.last else np.inf
         done = int(np.searchsorted(self._closes + TICK_AFTER_S, ahead)) - 1
-        state.waiting = self._waiting(done)
+        state.waiting = state.waits(done, self._actions)
         state.row = max(state.row, done)
         if state.position is not None:
             rate = self._pricing.rate(state.position, state.clock).value
@@ -124,6 +127,9 @@ class Solo:
         way = self._way
         number = bisect_left(way.place, place)
         while number < len(way):
+            if self._express is not None and (after := self._express.ride(self._state, number)) > number:
+                number, place = after, way.place[after - 1] + 1
+                continue
             try:
                 if self._state.position is not None:
                     place = max(place, self._hold(number))
@@ -246,19 +252,12 @@ class Solo:
     def _see(self, at: float, balance: int, equity: int, *, ends_day: bool) -> None:
         self._chronicle.seen.append((at, balance / self._unit, equity / self._unit, ends_day))
 
-    def _waiting(self, row: int) -> Waiting | None:
-        """What the model waits for after the bar of a row, on which the signal has not changed."""
-        state = self._state
-        if state.position is not None or row <= state.row:
-            return state.waiting
-        return sync.decide(0, 0, ACTIONS[self._actions[row]], edge=False, waiting=state.waiting).waiting
-
     def _decide(self, row: int, at: float, equity: int, least: float, told: list[str]) -> None:
         """Carry out a new signal. Until all of it is certain nothing is changed."""
         state, dealer = self._state, self._dealer
         desired, position = ACTIONS[self._actions[row]], state.position
         held = position.direction if position is not None else 0
-        waiting = self._waiting(row - 1)
+        waiting = state.waits(row - 1, self._actions)
         verdict = sync.decide(held, state.intensity, desired, edge=True, waiting=waiting)
         closing, entry, refusal, found = None, None, None, None
         seen_balance = balance = state.balance
@@ -284,7 +283,7 @@ class Solo:
                 used, shift = (0, 0) if position is None else (position.margin, 1)
                 ids = state.next_position, state.next_order + shift, state.next_deal + shift
                 entry = dealer.entry(contract, found, desired.direction, when, balance, used, ids)
-                if least - dealer.at_risk(entry[0], found) <= self._day.no_entry:
+                if least - at_risk(contract, found, entry[0].rate, self._digits) <= self._day.no_entry:
                     raise NotPlainError
         if closing is not None:
             self._end(closing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ from msgspec.structs import replace
 
 from oracle_batch.broker.paper_views import position_view
 from oracle_batch.config import SymbolSettings
-from oracle_batch.hands import ledger
+from oracle_batch.hands import ledger, sync
 from oracle_batch.hands.account_risk import AccountRisk, with_end
 from oracle_batch.hands.books import HeldPosition, ModelBooks, Waiting
 from oracle_batch.hands.prices import RELATIVE_SCALE
@@ -22,6 +23,7 @@ from oracle_batch.market.pricing import Pricing
 from oracle_batch.store.executor import Executor
 from oracle_batch.training.backtest.lives import Life
 from oracle_batch.training.backtest.threat import Stake, stake_of
+from oracle_batch.types import ACTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,12 @@ class State:
     entered: Entered | None = None
     fresh: list[BookedDeal] = field(default_factory=list)
 
+    def waits(self, row: int, actions: Sequence[int]) -> Waiting | None:
+        """What the model waits for after the bar of a row, up to which its signal has not changed."""
+        if self.position is not None or row <= self.row:
+            return self.waiting
+        return sync.decide(0, 0, ACTIONS[actions[row]], edge=False, waiting=self.waiting).waiting
+
     def end(self, deal: BookedDeal, model: str, keep_s: float, money_digits: int) -> None:
         """Take in the deal that has closed the position."""
         money = (to_money(one, money_digits) for one in (deal.profit, deal.commission, deal.swap))
@@ -67,21 +75,31 @@ class State:
         self.risk = with_end(self.risk, model, deal.symbol, ended, deal.time, keep_s)
         self.balance += deal.profit + deal.swap - deal.commission
         self.next_order, self.next_deal = deal.order_id + 1, deal.deal_id + 1
-        self.position = self.stake = self.entered = None
-        self.intensity, self.commission = 0, 0.0
+        self.leave()
         self.fresh.append(deal)
 
     def enter(
         self, position: OpenPosition, deal: BookedDeal, entered: Entered, intensity: int, money_digits: int
     ) -> None:
         """Take in a position and the deal that has opened it."""
-        self.position, self.stake = position, stake_of(position, money_digits)
-        self.entered, self.intensity = entered, intensity
-        self.commission = to_money(deal.commission, money_digits)
+        self.hold(position, entered, intensity, deal.commission, money_digits)
         self.balance -= deal.commission
         self.next_position = position.position_id + 1
         self.next_order, self.next_deal = deal.order_id + 1, deal.deal_id + 1
         self.fresh.append(deal)
+
+    def hold(
+        self, position: OpenPosition, entered: Entered, intensity: int, commission: int, money_digits: int
+    ) -> None:
+        """Hold a position that is booked already."""
+        self.position, self.stake = position, stake_of(position, money_digits)
+        self.entered, self.intensity = entered, intensity
+        self.commission = to_money(commission, money_digits)
+
+    def leave(self) -> None:
+        """Hold nothing."""
+        self.position = self.stake = self.entered = None
+        self.intensity, self.commission = 0, 0.0
 
 
 def played(state: State, engine: Engine, until: float) -> BookedDeal | None:

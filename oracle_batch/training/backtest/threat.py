@@ -9,12 +9,18 @@ from typing import Final
 from oracle_batch.hands.anchors import Anchors
 from oracle_batch.hands.limit_rules import LimitRules
 from oracle_batch.hands.limits import limit_lines
+from oracle_batch.hands.protection import Sized
 from oracle_batch.market.book import OpenPosition
+from oracle_batch.market.specs import Contract
 
 SLACK: Final = 1.02
 """How much more than computed a position may cost before a stretch is called harmless."""
 MARGIN_SHARE: Final = 0.6
 """Equity must stay above so much of the margin used; a stop-out comes at half of it."""
+FREE_SHARE: Final = 0.5
+"""An entry is certain of its margin where all that is used stays below this share of what is free for it."""
+NEAR_PRICE: Final = 0.1
+"""How far, as a share, the price of a fill may lie from the quote before the entry is a whole tick's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +52,29 @@ class Stake:
 
 def stake_of(position: OpenPosition, money_digits: int) -> Stake:
     """What is at stake in a position."""
-    unit, spec = 10.0**money_digits, position.contract
-    units = position.volume_cents / 100 * position.rate * unit
-    costs = (spec.commission_per_lot * position.volume_cents / spec.spec.lot_size_cents) * unit
-    costs += (spec.slippage * 2 + spec.spread) * units
+    units, costs = worth(position.contract, position.volume_cents, position.rate, money_digits)
     per_price = units * position.direction
     stop = position.stop_loss
     at_stop = None if stop is None else (stop - position.entry_price) * per_price
-    return Stake(position.entry_price, per_price, at_stop, costs * SLACK, position.swap, position.margin)
+    return Stake(position.entry_price, per_price, at_stop, costs, position.swap, position.margin)
+
+
+def worth(contract: Contract, volume_cents: int, rate: float, money_digits: int) -> tuple[float, float]:
+    """What a price move of 1.0 makes on a volume, and what closing it may take: a ``Stake``'s money."""
+    unit = 10.0**money_digits
+    units = volume_cents / 100 * rate * unit
+    costs = (contract.commission_per_lot * volume_cents / contract.spec.lot_size_cents) * unit
+    costs += (contract.slippage * 2 + contract.spread) * units
+    return units, costs * SLACK
+
+
+def at_risk(contract: Contract, found: Sized, rate: float, money_digits: int) -> float:
+    """More than an entry can lose at its stop with all costs, in minor units."""
+    unit = 10.0**money_digits
+    one = found.volume_cents / 100 * rate * unit
+    lots = found.volume_cents / contract.spec.lot_size_cents
+    costs = 3 * (contract.spread + contract.slippage) * one + 2 * contract.commission_per_lot * lots * unit
+    return SLACK * ((found.distances.stop or 0.0) * one + costs) + unit
 
 
 def levels_of(anchors: Anchors, rules: LimitRules) -> tuple[float, float]:

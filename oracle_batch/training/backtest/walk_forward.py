@@ -48,7 +48,7 @@ class WalkForward(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def walk_forward(task: Task, folds: int, steps: int) -> WalkForward:
-    """Refit ``folds`` times on a window that grows, with the bundle's own costs, regimes and order of events.
+    """Refit ``folds`` times on a window that grows, with the bundle's own costs, features, regimes, net and twin.
 
     Raises:
         BarError: the bars are too few for so many folds.
@@ -77,8 +77,9 @@ def walk_forward(task: Task, folds: int, steps: int) -> WalkForward:
             decoding=model.decoding,
             covariance_type=model.covariance_type,
         ),
+        features=model.features,
         env=with_(usual.env, lot_sizes=costs.lot_sizes, observation_pnl=model.observation_pnl),
-        ppo=with_(usual.ppo, total_steps=steps),
+        ppo=with_(usual.ppo, total_steps=steps, net=model.policy.shape[1:-1], activation=model.policy.activation),
     )
     found = []
     for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):

@@ -17,7 +17,8 @@ LEAST_SEEDS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """``sharpes`` are the trials' annual Sharpe ratios on the validation part; ``overfitting`` as by CSCV.
+    """``count`` are all trials. ``sharpes`` are annual Sharpe ratios on the validation part, of those that were made
+    from the same bars as the last one; ``overfitting`` as by CSCV, None where they do not differ.
 
     ``seeds`` are count, median, lowest and highest Sharpe ratio of the seeds of the final training.
     """
@@ -41,12 +42,12 @@ def trials_of(found: list[Trial]) -> Trials:
     """What a record of trials says."""
     if not found:
         return Trials()
-    series = [np.array(one.daily) for one in found]
-    days = max(len(one) for one in series)
-    same = [one for one in series if len(one) == days]
+    days = len(found[-1].daily)
+    same = [np.array(one.daily) for one in found if _on_the_same_days(one, found[-1])]
+    different = np.unique(np.stack(same, axis=1), axis=1)
     overfitting = None
-    if len(same) >= 2 and days >= 2 * BLOCKS:
-        overfitting = probability_of_overfitting(np.stack(same, axis=1))
+    if different.shape[1] >= 2 and days >= 2 * BLOCKS:
+        overfitting = probability_of_overfitting(different)
     seeds = [float(sharpe_rows(np.array(one.daily))) for one in final_seeds(found) if len(one.daily) > 1]
     return Trials(
         len(found),
@@ -61,6 +62,10 @@ def trials_of(found: list[Trial]) -> Trials:
         if seeds
         else None,
     )
+
+
+def _on_the_same_days(one: Trial, other: Trial) -> bool:
+    return one.bars_sha256 == other.bars_sha256 and len(one.daily) == len(other.daily)
 
 
 def final_seeds(found: list[Trial]) -> list[Trial]:

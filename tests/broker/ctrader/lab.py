@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,8 +167,9 @@ def exit_of(position_id: int, symbol: str = "EURUSD", volume: int = LOT // 10, n
     return CloseIntent(f"ob-{symbol}_M15-{T0}-c{number}", f"{symbol}_M15", symbol, position_id, volume, float(T0))
 
 
-def open_gate(_: OpenIntent) -> None:
+def open_gate(_: Sequence[OpenIntent]) -> dict[str, str]:
     """Lets every entry go."""
+    return {}
 
 
 async def opened(found: Lab, *intents: OpenIntent) -> list[Ack]:

@@ -135,6 +135,21 @@ def test_orders_that_cannot_leave_are_refused_for_certain(tmp_path: Path) -> Non
     run(scenario())
 
 
+def test_without_a_connection_an_entry_that_waits_for_its_close_does_not_leave_either(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with lab(tmp_path) as found:
+            [held] = await opened(found)
+            await found.broker.close()
+            legs = [exit_of(held.position_id or 0), entry(2, direction=-1, after_close=held.position_id)]
+            acks = await found.broker.execute(legs, open_gate)
+            assert [(one.status, one.reason) for one in acks] == [
+                ("FAIL", "NO_CONNECTION"),
+                ("FAIL", "CLOSE_NOT_CONFIRMED"),
+            ]
+
+    run(scenario())
+
+
 def test_deposits_withdrawals_and_the_rest_are_told_apart(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with lab(tmp_path) as found:

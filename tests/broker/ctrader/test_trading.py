@@ -140,7 +140,7 @@ def test_an_entry_whose_close_nobody_sent_waits_for_proof(tmp_path: Path) -> Non
 def test_the_gate_has_the_last_word(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with lab(tmp_path) as found:
-            [ack] = await found.broker.execute([entry()], lambda _: "PAUSED")
+            [ack] = await found.broker.execute([entry()], lambda entries: {one.intent_id: "PAUSED" for one in entries})
             assert (ack.status, ack.reason) == ("SKIP", "PAUSED")
             assert found.requests("NewOrderReq") == 0
 

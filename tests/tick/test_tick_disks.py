@@ -1,4 +1,4 @@
-"""Several accounts, of which the files of one cannot be written any more: the others trade as if nothing had been."""
+"""Files that cannot be written any more stop the account or the model that they are of, and hide nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oracle_batch.errors import StateError
 from oracle_batch.store import appending, files
 from oracle_batch.store.files import state_error
 from tests.stateful import truth
-from tests.tick.lab import Lab, came_to
+from tests.tick.lab import Lab, came_to, outcome
 from tests.tick.test_sync_scenarios import EURUSD, NOOP, OPENED, TURNED
 
 NOTHING = (None, None, None)
@@ -91,3 +91,28 @@ def test_where_it_is_the_only_account_the_run_says_so(lab: Lab, place: str) -> N
         lab.tick(2)
     assert lab.tick(2, late=20).exit_code == 0
     truth.books_agree(lab, "one")
+
+
+@pytest.mark.parametrize("folder", ["bars", "twin"])
+def test_a_model_whose_files_are_refused_after_its_orders_still_tells_of_them(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    real = files._write_new
+
+    def write(temp: Path, data: bytes) -> None:
+        if temp.parent.name == folder and temp.name.startswith(f".{EURUSD}"):
+            raise OSError(errno.ENOSPC, "")
+        real(temp, data)
+
+    monkeypatch.setattr(files, "_write_new", write)
+    report = lab.tick(2)
+    assert came_to(report, EURUSD) == TURNED
+    last = lab.books("one").models[EURUSD].last
+    assert last is not None
+    for told in (outcome(report, EURUSD), last):
+        assert "cannot write: No space left on device (free some disk space and run again)" in str(told.error)
+        assert (told.decision, told.ack) == TURNED[:2]
+    assert report.exit_code == 1
+    monkeypatch.undo()
+    lab.tick(3)
+    assert lab.twin(EURUSD).state.bar_time == lab.time(EURUSD, 3)
