@@ -174,7 +174,7 @@ def recover(books: Mapping[str, ModelBooks], tail: Sequence[Record], seen: Evide
         assert isinstance(ack, Ack)
         result.found.append((intent, ack))
         book(intent, ack)
-    _keep_unsettled(result, tail)
+    result.unsettled = handed_on(tail, result.unsure)
     _conclude(result, tail, legs, acks)
     for model, _ in _bars(tail, DECISION_REVISED, counted=False):
         before = result.books.get(model, ModelBooks())
@@ -218,15 +218,15 @@ def _conclude(result: Recovery, tail: Sequence[Record], legs: Mapping[str, Inten
         result.concluded.append(plan)
 
 
-def _keep_unsettled(result: Recovery, tail: Sequence[Record]) -> None:
-    """What the next run has to read again: the legs that nobody knows about yet, after the plans they belong to."""
-    ids = {leg.intent_id for leg in result.unsure}
-    plans = [record for record in tail if isinstance(record, Event) and record.name == PLAN]
-    for plan in plans:
-        open_legs = [leg for leg in plan.detail["legs"] if leg in ids]
-        if open_legs:
-            result.unsettled.append(Event(PLAN, plan.model, {**plan.detail, "legs": open_legs}))
-    result.unsettled += result.unsure
+def handed_on(tail: Sequence[Record], legs: Sequence[Intent]) -> list[Record]:
+    """What the next run has to read again: legs that nobody knows about yet, after the plans they belong to."""
+    ids, plans = {leg.intent_id for leg in legs}, list[Record]()
+    for plan in tail:
+        if isinstance(plan, Event) and plan.name == PLAN:
+            open_legs = [leg for leg in plan.detail["legs"] if leg in ids]
+            if open_legs:
+                plans.append(Event(PLAN, plan.model, {**plan.detail, "legs": open_legs}))
+    return [*plans, *legs]
 
 
 def _plan(model: str, detail: Mapping[str, Any], legs: Mapping[str, Intent]) -> ModelPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from oracle_batch.training.backtest.materials import Place, Wish
     from oracle_batch.training.backtest.portfolio import Portfolio
     from oracle_batch.training.backtest.run import Report
+    from oracle_batch.training.fleet import Fleet
 
 Models = Annotated[list[Path] | None, typer.Argument(metavar="MODEL...", help="Bundles, e.g. EURUSD_M15.zip.")]
 BarsOption = Annotated[Path, typer.Option(help="A file of closed bars, or a folder of SYMBOL_TF.parquet or .csv.")]
@@ -34,15 +36,28 @@ def backtest(
     full: Annotated[bool, typer.Option("--full", help="Also hands and market: sizes, stops, rules, fills.")] = False,
     portfolio: Annotated[bool, typer.Option("--portfolio", help="All models together on one account.")] = False,
     rules: Annotated[str | None, typer.Option(help="A firm's limits, e.g. ftmo_2step.")] = None,
-    target: Annotated[float, typer.Option(min=0, help="With --portfolio: the profit that passes, in per cent.")] = 10.0,
-    horizon: Annotated[int, typer.Option(min=1, max=5000, help="With --portfolio: days an account may take.")] = 252,
+    target: Annotated[
+        float | None,
+        typer.Option(min=0, help="With --portfolio: the profit that passes, in per cent; 0: none.  [default: 10]"),
+    ] = None,
+    horizon: Annotated[
+        int | None,
+        typer.Option(min=1, max=5000, help="With --portfolio: days an account may take.  [default: 252]"),
+    ] = None,
     walk_forward: Annotated[int, typer.Option(min=0, max=50, help="Refit so many times; 0: not at all.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, help="With --walk-forward: training steps of each refit.")] = 200_000,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --walk-forward: training steps of each refit.  [default: 200000]"),
+    ] = None,
     balance: Annotated[
         float | None, typer.Option(min=1, help="Money at the start; the workspace's if left out.")
     ] = None,
     spreads: Annotated[
-        Path | None, typer.Option(help="With --full: hour,spread_points (CSV), or quotes with time,bid,ask (Parquet).")
+        Path | None,
+        typer.Option(
+            help="With --full or --portfolio: hour,spread_points (CSV), or quotes with time,bid,ask (Parquet); "
+            "for several symbols a folder of SYMBOL.csv or .parquet."
+        ),
     ] = None,
     as_json: Json = False,
     out: Out = None,
@@ -52,17 +67,33 @@ def backtest(
     """Run the live decision code over history, and say how far the result can be believed."""
     needs_training()
     from oracle_batch.training.backtest.materials import Place, Wish
+    from oracle_batch.training.fleet import fleet
 
     session: Session = ctx.obj
     if (rules is not None) and not (portfolio or full):
         raise UsageError("rules are the account's: they need --full or --portfolio", field="--rules")
+    for option, value in {"--target": target, "--horizon": horizon}.items():
+        if value is not None and not portfolio:
+            raise UsageError("is the drawn accounts': it needs --portfolio", field=option)
+    if steps is not None and not walk_forward:
+        raise UsageError("is the refits': it needs --walk-forward", field="--steps")
+    if walk_forward and portfolio:
+        raise UsageError("refits one model at a time: leave out --portfolio", field="--walk-forward")
+    for option, value in {"--target": target, "--balance": balance}.items():
+        if value is not None and not math.isfinite(value):
+            raise UsageError(f"is {value}", field=option, fix="give a number")
     place = Place(session.workspace, session.settings(announce=False))
     bundles = chosen(models, everything, place)
     wish = Wish(bars, balance, full or portfolio, rules, spreads)
     if portfolio:
-        _portfolio(bundles, place, wish, target, horizon, as_json=as_json, out=out)
+        with fleet(cluster, workers) as crew:
+            found = _portfolio(bundles, place, wish, 10.0 if target is None else target, horizon or 252, crew, out)
+        if as_json:
+            print_document(found)
+        else:
+            _print_portfolio(found)
         return
-    answers = _answers(bundles, place, wish, walk_forward, steps, cluster, workers)
+    answers = _answers(bundles, place, wish, walk_forward, steps or 200_000, cluster, workers)
     failed = {name: one for name, one in answers.items() if isinstance(one, OracleBatchError)}
     reports = _as_a_family({name: one for name, one in answers.items() if not isinstance(one, OracleBatchError)})
     _remember(place, reports)
@@ -114,7 +145,7 @@ def _answers(
     workers: int,
 ) -> dict[str, Any]:
     from oracle_batch.cli.progress import Progress
-    from oracle_batch.training.backtest.materials import task_of
+    from oracle_batch.training.backtest.materials import refuse_common_spreads, task_of
     from oracle_batch.training.backtest.work import Job, work
     from oracle_batch.training.fleet import fleet
 
@@ -125,6 +156,7 @@ def _answers(
             tasks[bundle.stem] = Job(task_of(bundle, place, wish), walk_forward, steps)
         except OracleBatchError as error:
             answers[bundle.stem] = error
+    refuse_common_spreads(wish, {job.task.model.broker_symbol for job in tasks.values()})
     with fleet(cluster, workers) as crew:
         answers |= crew.fan_out(work, tasks, Progress, "backtests")
     if len(bundles) == 1 and isinstance(only := next(iter(answers.values())), OracleBatchError):
@@ -181,44 +213,63 @@ def _print(answers: Mapping[str, Any]) -> None:
             report.verdict,
         )
         table.add_row(*(Text(cell) for cell in cells))
+        if (own := report.account) is not None:
+            one = own.metrics
+            refused = ", ".join(f"{count} {code}" for code, count in sorted(own.refused.items()))
+            cells = (
+                "",
+                "  account, unseen" if own.unseen_only else "  account, all bars",
+                percent(one.total_return, 2),
+                number(one.sharpe),
+                percent(one.max_drawdown, 2),
+                str(one.trades),
+                "",
+                f"refused: {refused}" if refused else "",
+            )
+            table.add_row(*(Text(cell) for cell in cells))
     print_page([table])
+    for name, answer in answers.items():
+        if (folds := answer.refitted) is not None:
+            made = f"{percent(folds.total_return, 2)}, {percent(folds.winning, 0)} of {len(folds.folds)} folds won"
+            typer.echo(f"{name}: walk-forward {made}")
     for name, answer in answers.items():
         for reason in answer.report.doubts:
             typer.echo(f"{name}: {reason}")
 
 
 def _portfolio(
-    bundles: list[Path], place: Place, wish: Wish, target: float, horizon: int, *, as_json: bool, out: Path | None
-) -> None:
+    bundles: list[Path], place: Place, wish: Wish, target: float, horizon: int, crew: Fleet, out: Path | None
+) -> Portfolio:
     import msgspec
 
+    from oracle_batch.cli.progress import Progress
     from oracle_batch.training.backtest.materials import portfolio_task
     from oracle_batch.training.backtest.portfolio import portfolio
     from oracle_batch.training.backtest.portfolio_page import page_of
     from oracle_batch.training.pages import write_file
 
-    found, trading = portfolio(portfolio_task(bundles, place, wish, target, horizon))
+    found, trading = portfolio(portfolio_task(bundles, place, wish, target, horizon), crew, Progress)
     if out is not None:
         write_file(out / "portfolio.json", msgspec.json.format(msgspec.json.encode(found), indent=2))
         page_of(found, trading).write(out / "portfolio.html")
-    if as_json:
-        print_document(found)
-    else:
-        _print_portfolio(found)
+    return found
 
 
 def _print_portfolio(found: Portfolio) -> None:
-    from oracle_batch.training.pages import number, percent
+    from oracle_batch.training.pages import counted, number, percent
     from oracle_batch.types import utc
 
     one = found.metrics
-    typer.echo(f"{len(found.models)} models under {found.rules}, {utc(found.first)} to {utc(found.last)}")
+    under = f"{counted(len(found.models), 'model')} under {found.rules}"
+    typer.echo(f"{under}, {utc(found.first)} to {utc(found.last)}")
     if not found.unseen:
         typer.echo("not every model says which bars it has seen: this is no evidence")
     typer.echo(
         f"return {percent(one.total_return, 2)}, Sharpe {number(one.sharpe)}, drawdown {percent(one.max_drawdown, 2)}, "
         f"{one.trades} trades, worst day {percent(found.worst_day, 2)}"
     )
+    higher = (f"×{name} {percent(one.total_return, 2)}" for name, one in found.stress.items() if name != "1")
+    typer.echo(f"return at higher costs: {', '.join(higher)}")
     odds = found.odds
     if odds is None:
         typer.echo("too few days to draw accounts from")

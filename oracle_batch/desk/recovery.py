@@ -15,7 +15,7 @@ from oracle_batch.hands import ledger
 from oracle_batch.hands.books import LastOutcome, ModelBooks
 from oracle_batch.hands.proof import Evidence
 from oracle_batch.journalling import ack_records, close_record
-from oracle_batch.recover import doubtful, not_yet_told, recover, unanswered, without_torn_answers
+from oracle_batch.recover import doubtful, handed_on, not_yet_told, recover, unanswered, without_torn_answers
 from oracle_batch.report import Outcome
 from oracle_batch.store.journal import Tail
 from oracle_batch.store.records import Close, Event, Record
@@ -61,10 +61,11 @@ class Recovering(Answering):
         self.executor = with_(self.executor, models=books)
 
     async def _fold(self, tail: Tail) -> dict[str, ModelBooks]:
-        damaged = self.executor.damaged
-        records = [one for one in tail.records if getattr(one, "model", None) not in damaged]
-        records = without_torn_answers(records)
+        damaged, whole = self.executor.damaged, without_torn_answers(tail.records)
+        records = [one for one in whole if getattr(one, "model", None) not in damaged]
+        of_damaged = [one for one in whole if getattr(one, "model", None) in damaged]
         self.recovery = recover(self.executor.models, records, await self._evidence(records))
+        self.recovery.unsettled += handed_on(of_damaged, unanswered(of_damaged))
         for leg in self.recovery.unsure:
             _log.warning("%s: the broker does not tell yet what became of it; %s waits", leg.intent_id, leg.model)
         known = self._journalled(records)

@@ -55,6 +55,9 @@ def boundaries_of(metadata: Mapping[str, Any], bars: Bars) -> Boundaries:
     info = metadata.get("data_info")
     info = info if isinstance(info, dict) else {}
     if _is_time(info.get("train_end")) and _is_time(info.get("test_start")):
+        if info["test_start"] < info["train_end"]:
+            words = f"the bundle's parts overlap: trained until {utc(info['train_end'])}, tested from "
+            return Boundaries("unknown", None, None, None, f"{words}{utc(info['test_start'])}")
         begin = info.get("train_start")
         return Boundaries(
             "stated",

@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 INK, MUTED, GRID = "#1d2733", "#5d6b7a", "#dde3ea"
 BLUE, ORANGE, GREEN, RED, VIOLET, GREY = "#2f6db5", "#c8742b", "#2f8f5b", "#b83a3a", "#7a5aa6", "#9aa6b2"
 COLOURS = (BLUE, ORANGE, GREEN, VIOLET, RED, GREY, "#3f9fae", "#a08a2d")
+_LEAD = '<p class="lead">'
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #1d2733; background: #fff; margin: 2rem auto; max-width: 66rem;
@@ -42,7 +43,7 @@ class Page:
 
     def __init__(self, title: str, lead: str) -> None:
         self._title = title
-        self._parts = [f"<h1>{_text(title)}</h1>", f'<p class="lead">{_text(lead)}</p>']
+        self._parts = [f"<h1>{_text(title)}</h1>", f"{_LEAD}{_text(lead)}</p>"]
 
     def heading(self, text: str) -> None:
         self._parts.append(f"<h2>{_text(text)}</h2>")
@@ -145,9 +146,19 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:,.{digits}f} %"
 
 
-def pairs(values: Mapping[str, object]) -> list[tuple[str, object]]:
-    """Rows of a table of names and values."""
-    return list(values.items())
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "model"), counted(2, "model")
+    ('1 model', '2 models')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def with_lead(page: str, lead: str) -> str:
+    """A finished page with another lead."""
+    before, opening, rest = page.partition(_LEAD)
+    return f"{before}{opening}{_text(lead)}</p>{rest.partition('</p>')[2]}"
 
 
 def _cell(value: object) -> str:

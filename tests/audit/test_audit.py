@@ -19,6 +19,7 @@ from oracle_batch.training.audit.page import page_of
 from oracle_batch.training.audit.run import audit
 from oracle_batch.training.audit.subject import Subject, look
 from oracle_batch.training.audit.work import task_of, work
+from oracle_batch.training.tape import blank_policy
 from tests.backtest import samples
 from tests.tick.lab import write_bars
 
@@ -174,6 +175,23 @@ def test_costs_that_eat_the_signal_are_critical() -> None:
     assert (found.severity == "critical") is (found.numbers["net"] < 0)
 
 
+def test_what_never_trades_is_not_given_a_length_of_its_trades() -> None:
+    model = samples.model("EURUSD_M15")
+    idle = blank_policy(model.regime.n_states)
+    assert decisions.turnover(subject(policy=idle)).text == "It never trades."
+    for_ever = replace(idle, biases=(np.roll(idle.biases[0], 3),))
+    found = decisions.convergence(subject(policy=for_ever))
+    assert (found.severity, "the twin never becomes the same; 100%" in found.text) == ("critical", True)
+    assert decisions.turnover(subject(policy=for_ever)).text.startswith("1 trade, ")
+
+
+def test_daily_bars_do_not_tell_the_clock() -> None:
+    time = 345_600 + 86_400 * np.flatnonzero(np.arange(1400) % 7 < 5)
+    bars = with_columns(samples.bars("EURUSD_M15", len(time)), time=time)
+    assert observations.clock(subject(bars=bars)).code == "CLOCK_NOT_UTC"
+    assert observations.clock(subject(bars=bars, timeframe="D1")).code == "CLOCK_UNKNOWN"
+
+
 def test_a_contract_of_other_digits_or_money_is_told() -> None:
     model = samples.model("EURUSD_M15")
     assert costs.contract(subject()).severity == "ok"
@@ -182,6 +200,11 @@ def test_a_contract_of_other_digits_or_money_is_told() -> None:
     assert tenth.numbers["factor"] == pytest.approx(0.1)
     coarse = costs.contract(subject(costs=replace(model.costs, digits=4, point=0.0001)))
     assert coarse.severity == "critical"
+    index = replace(model.costs, digits=1, point=0.1, pip_value=0.1)
+    quoted = costs.contract(subject(costs=index, broker_symbol="US30"))
+    assert (quoted.severity, quoted.numbers["factor"]) == ("warning", pytest.approx(1.0))
+    assert "another scale" not in quoted.text
+    assert "another scale" in tenth.text
     unknown = costs.contract(subject(broker_symbol="XYZ"))
     assert (unknown.code, unknown.severity) == ("CONTRACT_UNKNOWN", "note")
 

@@ -114,6 +114,14 @@ def test_boundaries_that_a_bundle_states_count() -> None:
     assert found.first_unseen(bars.time) == 700
 
 
+def test_parts_that_overlap_tell_nothing_of_what_is_unseen() -> None:
+    bars = samples.bars("EURUSD_M15", 900)
+    info = {"train_start": int(bars.time[0]), "train_end": int(bars.time[700]), "test_start": int(bars.time[600])}
+    found = boundaries_of({"data_info": info}, bars)
+    assert (found.source, found.unseen_from) == ("unknown", None)
+    assert "the bundle's parts overlap" in found.words
+
+
 def test_boundaries_are_inferred_where_the_bars_are_the_bundles_own() -> None:
     bars = samples.bars("EURUSD_M15", 900)
     days = [np.datetime64(int(one), "s").astype("datetime64[D]").astype(str) for one in (bars.time[0], bars.time[-1])]

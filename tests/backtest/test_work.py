@@ -33,4 +33,6 @@ def test_looking_at_several_makes_each_less_sure() -> None:
         assert before.p_value is not None
         assert after.family_p_value is not None
         assert before.p_value <= after.family_p_value <= 1
+        assert f"among 2 bundles looked at together p = {after.family_p_value:.2f}." in answer.page
+        assert answer.page.count('class="lead"') == 1
         assert any("looked at together" in doubt for doubt in answer.report.doubts) is (after.family_p_value > 0.05)

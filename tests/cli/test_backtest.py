@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -31,6 +33,7 @@ def test_a_backtest_prints_its_verdict_and_writes_both_files(empty: Cli, bars: P
     ran = empty("backtest", samples.bundle("EURUSD_M15"), "--bars", bars, "--full", "--out", tmp_path / "out")
     assert ran.code == 0, ran.err
     assert "no evidence of an edge" in ran.out
+    assert "account, unseen" in ran.out
     report = json.loads((tmp_path / "out" / "EURUSD_M15.json").read_bytes())
     page = (tmp_path / "out" / "EURUSD_M15.html").read_text()
     assert report["verdict"] == "no evidence of an edge"
@@ -38,6 +41,7 @@ def test_a_backtest_prints_its_verdict_and_writes_both_files(empty: Cli, bars: P
     assert report["account"]["swap_source"] == "none given in config/symbols.json"
     assert list(report["stress"]) == ["1", "1.5", "2"]
     assert set(report["baselines"]) == {"flat", "always_long", "random_same_turnover", "shuffled_regime"}
+    assert "account, costs ×1.5" in page
     assert "data:image/png;base64" in page
     assert 'src="http' not in page
 
@@ -70,7 +74,8 @@ def test_a_portfolio_has_odds(empty: Cli, bars: Path, tmp_path: Path) -> None:
         tmp_path / "out",
     )
     assert ran.code == 0, ran.err
-    assert "1 models under FTMO 2-Step" in ran.out
+    assert "1 model under FTMO 2-Step" in ran.out
+    assert "return at higher costs: ×1.5" in ran.out
     assert json.loads((tmp_path / "out" / "portfolio.json").read_bytes())["rules"] == "FTMO 2-Step"
     assert (tmp_path / "out" / "portfolio.html").is_file()
 
@@ -83,6 +88,19 @@ def test_hourly_spreads_are_named_and_cost(empty: Cli, bars: Path, tmp_path: Pat
     before, after = (one.json["EURUSD_M15"] for one in (plain, priced))
     assert after["account"]["spread_source"] == "hourly profile spreads.csv"
     assert after["account"]["metrics"]["expectancy"] < before["account"]["metrics"]["expectancy"]
+
+
+def test_the_costs_of_a_trade_are_those_of_its_own_hour(empty: Cli, bars: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "spreads.csv"
+    costs = []
+    last = int(samples.bars("EURUSD_M15", COUNT).time[-1]) // 3600 % 24
+    for wide in ((), (last, (last + 1) % 24)):  # what holds at the end says nothing of the trades before
+        rows = (f"{hour},{5000 if hour in wide else 9}" for hour in range(24))
+        profile.write_text("hour,spread_points\n" + "\n".join(rows))
+        asked = ("backtest", samples.bundle("EURUSD_M15"), "--bars", bars, "--full", "--json", "--rules", "none")
+        metrics = empty(*asked, "--spreads", profile).json["EURUSD_M15"]["account"]["metrics"]
+        costs.append(metrics["costs"] / metrics["trades"])
+    assert costs[1] < 100 * costs[0]
 
 
 def test_quotes_tell_the_spread_by_hour(empty: Cli, bars: Path, tmp_path: Path) -> None:
@@ -98,7 +116,7 @@ def test_quotes_tell_the_spread_by_hour(empty: Cli, bars: Path, tmp_path: Path) 
     [
         ("hour,spread_points\n0,7\n", "has no spread for the hours 1"),
         ("hour,spread_points\n0,7\n0,8\n", "line 3: hour 0"),
-        ("hour,points\n0,7\n", "is no profile of spreads"),
+        ("hour,points\n0,7\n", "is no profile of spreads: no column spread_points"),
         ("hour,spread_points\n0,wide\n", "is no profile of spreads"),
     ],
 )
@@ -117,6 +135,12 @@ def test_a_bad_profile_is_refused(text: str, why: str, empty: Cli, bars: Path, t
         (("--all", "EURUSD_M15.zip", "--bars", "x"), "name bundles, or say --all"),
         (("a/B_M15.zip", "b/B_M15.zip", "--bars", "x"), "the same model is named twice"),
         (("EURUSD_M15.zip", "--bars", "x", "--rules", "ftmo_2step"), "they need --full or --portfolio"),
+        (("EURUSD_M15.zip", "--bars", "x", "--target", "5"), "--target: is the drawn accounts'"),
+        (("EURUSD_M15.zip", "--bars", "x", "--horizon", "5"), "--horizon: is the drawn accounts'"),
+        (("EURUSD_M15.zip", "--bars", "x", "--steps", "5"), "--steps: is the refits'"),
+        (("EURUSD_M15.zip", "--bars", "x", "--balance", "nan"), "--balance: is nan"),
+        (("EURUSD_M15.zip", "--bars", "x", "--portfolio", "--target", "inf"), "--target: is inf"),
+        (("EURUSD_M15.zip", "--bars", "x", "--portfolio", "--walk-forward", "2"), "leave out --portfolio"),
     ],
 )
 def test_what_does_not_go_together_is_a_usage_error(arguments: tuple[str, ...], why: str, empty: Cli) -> None:
@@ -129,7 +153,26 @@ def test_missing_bars_and_a_short_history_are_data_errors(empty: Cli, bars: Path
     assert (ran.code, "no bars of USDJPY_H1" in ran.err) == (65, True)
     write_bars(bars / "USDJPY_H1.parquet", samples.bars("USDJPY_H1", 300))
     ran = empty("backtest", samples.bundle("USDJPY_H1"), "--bars", bars)
-    assert (ran.code, "300 bars, 350 are needed" in ran.err) == (65, True)
+    assert (ran.code, "USDJPY_H1.parquet: time: 300 bars, 350 are needed" in ran.err) == (65, True)
+
+
+def test_bars_of_another_timeframe_or_of_one_price_are_data_errors(empty: Cli, bars: Path) -> None:
+    for command in (("backtest",), ("models", "audit")):
+        ran = empty(*command, samples.bundle("EURUSD_M15"), "--bars", bars / "GBPUSD_H1.parquet")
+        assert (ran.code, "3600 s apart, which is H1, not M15" in ran.err) == (65, True)
+        flat = samples.bars("EURUSD_M15", COUNT)
+        level = np.full(COUNT, 1.25)
+        write_bars(bars / "flat.parquet", replace(flat, open=level, high=level, low=level, close=level))
+        ran = empty(*command, samples.bundle("EURUSD_M15"), "--bars", bars / "flat.parquet")
+        assert (ran.code, "is always 1.25" in ran.err) == (65, True)
+
+
+def test_one_file_of_spreads_is_not_for_several_symbols(empty: Cli, bars: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "spreads.csv"
+    profile.write_text("hour,spread_points\n" + "\n".join(f"{hour},9" for hour in range(24)))
+    both = (samples.bundle("EURUSD_M15"), samples.bundle("GBPUSD_H1"))
+    ran = empty("backtest", *both, "--bars", bars, "--full", "--spreads", profile)
+    assert (ran.code, "is one file for 2 symbols" in ran.err) == (64, True)
 
 
 def test_one_models_failure_does_not_stop_the_others(empty: Cli, bars: Path) -> None:

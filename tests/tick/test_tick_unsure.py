@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from oracle_batch import guarding
+from oracle_batch import guarding, verifying
 from oracle_batch.broker.base import Ack, Broker, Deal, Gate, OpenIntent, PlacedOrder, Position, Request
 from oracle_batch.desk import Desk
+from oracle_batch.warmup import warm_up
 from tests.stateful import truth
 from tests.tick.fakes import Wrapped, install, uninstall
 from tests.tick.lab import Lab, came_to, outcome
@@ -203,3 +207,38 @@ def test_a_change_of_strength_says_that_it_stays_on_its_side(tmp_path: Path) -> 
         lab.tick(bar)
     entered = [one for one in lab.journal() if isinstance(one, OpenIntent)]
     assert [(one.direction, one.same_side) for one in entered] == [(1, False), (1, True), (-1, False)]
+
+
+def test_a_leg_of_a_model_whose_books_are_damaged_is_asked_for_when_they_are_repaired(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(lab, 1, "conclude", monkeypatch)
+    path = lab.workspace.executor_path("paper")
+    whole = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**whole, "models": {EURUSD: {**whole["models"][EURUSD], "last_bar": "never"}}}))
+    for late in (5.0, 9.0):
+        assert f"models.{EURUSD}" in str(outcome(lab.tick(1, late=late), EURUSD).error)
+    assert verifying.verify(lab.workspace, "paper").open == [f"ob-{EURUSD}-{lab.time(EURUSD, 1)}-1"]
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**document, "models": whole["models"]}))
+    assert came_to(lab.tick(1, late=20.0), EURUSD) == ("OPEN", "OK", "RECOVERED")
+    truth.books_agree(lab, "paper")
+    truth.legs_are_accounted_for(lab, "paper")
+
+
+@pytest.mark.parametrize(
+    ("late", "came"), [(10.0, ("CLOSE_OPEN", "OK", None)), (100.0, ("CLOSE_OPEN", "SKIP", "LATE"))]
+)
+def test_a_decision_that_is_on_its_way_is_carried_out_though_its_bar_was_warmed_up_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: float, came: tuple[str, str, str | None]
+) -> None:
+    lab = Lab(tmp_path / "home")
+    lab.add("EURUSD", "M15", "W L1 S2 S2")
+    lab.tick(0)
+    lab.tick(1)
+    killed(lab, 2, "send", monkeypatch)
+    warmed = warm_up(lab.workspace, lab.settings, lab.clock, "EURUSD", lambda *_: nullcontext(Mock()))
+    assert (warmed, lab.twin(EURUSD).warmed_to) == ({}, lab.time(EURUSD, 2))
+    assert came_to(lab.tick(2, late=late), EURUSD) == came
+    assert lab.positions() == ([("oracle:EURUSD_M15", -1, 300_000)] if late == 10 else [])
+    truth.legs_are_accounted_for(lab, "paper")

@@ -9,7 +9,7 @@ import numpy as np
 
 from oracle_batch.market.rates import PLAUSIBLE
 from oracle_batch.market.spec_file import SymbolSettings
-from oracle_batch.market.spec_table import shipped
+from oracle_batch.market.spec_table import CURRENCIES, shipped
 from oracle_batch.training.audit.findings import Finding, Severity
 from oracle_batch.training.audit.subject import Subject
 
@@ -47,9 +47,10 @@ def contract(subject: Subject) -> Finding:
         "price": price,
     }
     problems: list[str] = []
+    scaled = False
     severity: Severity = "ok"
     if costs.digits != terms.digits:
-        severity = "critical"
+        severity = "critical" if terms.base in CURRENCIES else "warning"  # brokers differ in how they quote an index
         problems.append(f"it counts {costs.digits} digits, the usual contract has {terms.digits}")
     if rate is not None:
         factor = per_unit / (terms.lot_size * rate)
@@ -59,15 +60,18 @@ def contract(subject: Subject) -> Finding:
             severity = "critical"
         elif off > NEAR and severity == "ok":
             severity = "warning"
-        if off > NEAR:
+        scaled = off > NEAR
+        if scaled:
             problems.append(
                 f"a lot makes {factor:.3g} times the money of the usual contract (pip value {costs.pip_value:g})"
             )
     if problems:
-        text = (
-            f"The bundle's contract of {symbol} is not the market's: {'; '.join(problems)}. The twin's profits, and so "
+        text = f"The bundle's contract of {symbol} is not the market's: {'; '.join(problems)}. "
+        text += (
+            "The twin's profits, and so what the policy sees of them, are on another scale than the account's."
+            if scaled
+            else "Its points, in which spread and slippage are counted, may not be the broker's."
         )
-        text += "what the policy sees of them, are on another scale than the account's."
         return Finding("CONTRACT_DIFFERS", severity, text, numbers)
     return Finding("CONTRACT", "ok", f"Digits and pip value fit the usual contract of {symbol}.", numbers)
 

@@ -12,6 +12,7 @@ from oracle_batch.training.audit.findings import Finding, Severity
 from oracle_batch.training.audit.subject import Subject
 from oracle_batch.training.backtest.ledger import twin_trades
 from oracle_batch.training.backtest.lives import joins, live
+from oracle_batch.training.pages import counted
 from oracle_batch.types import ACTIONS, STORED_BARS, WINDOW
 
 NARROW: Final = 0.05
@@ -115,9 +116,11 @@ def convergence(subject: Subject) -> Finding:
         "not_within_a_warm_up": late,
     }
     severity: Severity = "critical" if late > 0.2 else "warning" if late else "ok"
-    text = f"From {len(found)} start bars the twin becomes the same after "
+    text = f"From {len(found)} start bars the twin "
     text += (
-        f"{numbers['median_bars']:.0f} bars at the median and {numbers['max_bars']} at most" if len(met) else "no time"
+        f"becomes the same after {numbers['median_bars']:.0f} bars at the median and {numbers['max_bars']} at most"
+        if len(met)
+        else "never becomes the same"
     )
     text += f"; {late:.0%} do not within the {WARM_UP} bars of a warm-up."
     if late:
@@ -151,10 +154,10 @@ def turnover(subject: Subject) -> Finding:
         severity = "critical"
     elif gross > 0 and costs > 0.5 * gross:
         severity = "warning"
-    text = (
-        f"{len(trades)} trades, {numbers['trades_per_day']:.1f} a day, each {held:.1f} bars long: {gross:.2f} before "
-    )
-    text += f"costs, {costs:.2f} of costs, {net:.2f} left (all bars, in-sample ones too)."
+    if not len(trades):
+        return Finding("TURNOVER", "ok", "It never trades.", numbers)
+    text = f"{counted(len(trades), 'trade')}, {numbers['trades_per_day']:.1f} a day, a new one every {held:.1f} bars: "
+    text += f"{gross:.2f} before costs, {costs:.2f} of costs, {net:.2f} left (all bars, in-sample ones too)."
     if net < 0 < gross:
         text += " The costs eat more than the signal makes."
     elif gross < 0:

@@ -165,6 +165,8 @@ def seasonality(subject: Subject) -> Finding:
 def clock(subject: Subject) -> Finding:
     """Whether the bars' hours can be UTC: the FX week opens on Sunday evening."""
     time = subject.bars.time
+    if subject.model.timeframe == "D1":
+        return Finding("CLOCK_UNKNOWN", "ok", "Bars of a day do not tell when the week opens.", {})
     after = time[1:][np.diff(time) > 30 * 3600]
     symbol = subject.model.symbol
     if len(after) < 8 or symbol[:3] not in CURRENCIES or symbol[3:6] not in CURRENCIES:

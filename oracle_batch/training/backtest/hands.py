@@ -128,6 +128,10 @@ class Hands:
         symbols = {model.broker_symbol for model in self._models.values()}
         return {symbol: found for symbol in symbols if (found := self._contracts.find(symbol)) is not None}
 
+    def contract_at(self, symbol: str, time: float) -> Contract | None:
+        """The terms on which a position was opened at an instant (Unix seconds)."""
+        return self._contracts.at(symbol, time)
+
     # which looks matter
 
     def _always_looking(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -86,8 +86,13 @@ def twin_trades(life: Life, *, first: int = 0) -> Trades:
     )
 
 
-def account_trades(deals: Iterable[BookedDeal], contracts: Mapping[str, Contract], money_digits: int) -> Trades:
-    """An account's round trips: an opening deal and the deals that close its position. Open positions are left out."""
+def account_trades(
+    deals: Iterable[BookedDeal], contract_at: Callable[[str, float], Contract | None], money_digits: int
+) -> Trades:
+    """An account's round trips: an opening deal and the deals that close its position. Open positions are left out.
+
+    ``contract_at`` gives the terms on which a symbol's position was opened at an instant.
+    """
     unit = 10.0**money_digits
     opening: dict[int, BookedDeal] = {}
     rows = []
@@ -98,7 +103,8 @@ def account_trades(deals: Iterable[BookedDeal], contracts: Mapping[str, Contract
         began = opening.get(deal.position_id)
         if began is None:
             continue
-        contract = contracts[deal.symbol]
+        contract = contract_at(deal.symbol, began.time)
+        assert contract is not None
         share = deal.volume_cents / began.volume_cents
         units = deal.volume_cents / 100
         commission = (deal.commission + began.commission * share) / unit

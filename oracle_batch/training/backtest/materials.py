@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from oracle_batch.bundle.compiled import load_model
 from oracle_batch.bundle.model import Model
 from oracle_batch.config import RiskSettings, Settings, SymbolSettings, load_executor_symbols
 from oracle_batch.config.risk_limits import PRESETS
-from oracle_batch.errors import BarError, ConfigError, UsageError
+from oracle_batch.errors import BarError, UsageError
 from oracle_batch.market import spec_file
 from oracle_batch.market.spec_table import shipped
 from oracle_batch.replay import read_bars
@@ -24,11 +25,11 @@ from oracle_batch.store.workspace import Workspace
 from oracle_batch.training.backtest.account import Setup
 from oracle_batch.training.backtest.portfolio import PortfolioTask
 from oracle_batch.training.backtest.run import Report, Task
-from oracle_batch.training.backtest.spreads import read_profile
+from oracle_batch.training.backtest.spreads import Profile, read_profile
 from oracle_batch.training.boundaries import read_comment
 from oracle_batch.training.data import read_market
 from oracle_batch.training.honesty.trials import trials_beside
-from oracle_batch.types import TIMEFRAME_SECONDS, split_model_id
+from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW, split_model_id
 
 SUFFIXES: Final = (".parquet", ".csv")
 
@@ -115,7 +116,7 @@ def setup_of(models: Sequence[Model], place: Place, wish: Wish) -> Setup:
     if wish.rules is not None:
         if wish.rules not in (*PRESETS, "none", "custom"):
             fix = "one of: " + ", ".join(("none", *PRESETS, "custom"))
-            raise ConfigError(f"{wish.rules!r} is no preset", field="--rules", fix=fix)
+            raise UsageError(f"{wish.rules!r} is no preset", field="--rules", fix=fix)
         risk: RiskSettings = with_(account.risk, preset=wish.rules, initial_balance=account.paper.balance)
         account = with_(account, risk=risk)
     specs = spec_file.load_settings(workspace.symbols)
@@ -136,6 +137,8 @@ def task_of(bundle: Path, place: Place, wish: Wish) -> Task:
         if not wish.full:
             raise UsageError("spreads are the market's: they need --full", field="--spreads")
         profile = read_profile(wish.spreads, model.broker_symbol, model.costs.point)
+    if len(bars) < WINDOW:
+        raise BarError(f"{len(bars)} bars, {WINDOW} are needed", file=file, field="time", fix="give a longer history")
     before = {one.bundle_sha256 for one in verdicts.read(place.workspace, model.model_id)}
     others = before - {model.sha256}
     return Task(
@@ -171,7 +174,8 @@ def portfolio_task(bundles: Sequence[Path], place: Place, wish: Wish, target_pct
     """A backtest of several bundles on one account.
 
     Raises:
-        BundleError, BarError, ConfigError: naming the file.
+        BundleError, BarError, ConfigError, DataError: naming the file.
+        UsageError: one file of spreads for several symbols.
     """
     models = {model.model_id: model for model in (load_model(bundle, None) for bundle in bundles)}
     metadata: dict[str, Mapping[str, Any]] = {bundle.stem: read_comment(bundle) for bundle in bundles}
@@ -183,4 +187,24 @@ def portfolio_task(bundles: Sequence[Path], place: Place, wish: Wish, target_pct
     if target_pct:
         risk = with_(setup.account.risk, profit_target_pct=target_pct)
         setup = replace(setup, account=with_(setup.account, risk=risk))
-    return PortfolioTask(models, metadata, bars, setup, target_pct, horizon, rates)
+    profiles: tuple[Profile, ...] = ()
+    if wish.spreads is not None:
+        refuse_common_spreads(wish, {model.broker_symbol for model in models.values()})
+        by_symbol = {model.broker_symbol: model for model in models.values()}
+        profiles = tuple(read_profile(wish.spreads, name, one.costs.point) for name, one in by_symbol.items())
+    return PortfolioTask(models, metadata, bars, setup, target_pct, horizon, rates, profiles)
+
+
+def refuse_common_spreads(wish: Wish, symbols: AbstractSet[str]) -> None:
+    """Points of one symbol are not another's.
+
+    Raises:
+        UsageError: one file of spreads for several symbols.
+    """
+    if wish.spreads is not None and not wish.spreads.is_dir() and len(symbols) > 1:
+        raise UsageError(
+            f"is one file for {len(symbols)} symbols",
+            file=wish.spreads,
+            field="--spreads",
+            fix="name a folder with SYMBOL.csv for each of them",
+        )

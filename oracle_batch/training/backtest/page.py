@@ -97,6 +97,8 @@ def _results(page: Page, report: Report) -> None:
     columns += [(f"costs ×{factor}", one) for factor, one in report.stress.items() if factor != "1"]
     if report.account is not None:
         columns.append(("account, with hands and market", report.account.metrics))
+        higher = {factor: one for factor, one in report.account.stress.items() if factor != "1"}
+        columns += [(f"account, costs ×{factor}", one) for factor, one in higher.items()]
     if report.in_sample is not None:
         columns.append(("in sample: no evidence", report.in_sample))
     if report.headline is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -14,16 +14,21 @@ from numpy.typing import NDArray
 from oracle_batch.bars import Bars
 from oracle_batch.bundle.model import Model
 from oracle_batch.config.risk_files import limit_rules
-from oracle_batch.errors import UsageError
+from oracle_batch.errors import OracleBatchError, UsageError
 from oracle_batch.hands.limit_rules import LimitRules
+from oracle_batch.market.specs import Contract
 from oracle_batch.training.backtest.account import Setup
 from oracle_batch.training.backtest.chronicle import Trading
-from oracle_batch.training.backtest.ledger import account_trades
+from oracle_batch.training.backtest.ledger import Trades, account_trades
 from oracle_batch.training.backtest.lives import Life, live, see
 from oracle_batch.training.backtest.metrics import Metrics, day_of, measure
-from oracle_batch.training.backtest.run import on_trading_days, play
+from oracle_batch.training.backtest.run import on_trading_days, play, spread_source, swap_source
+from oracle_batch.training.backtest.scored import STRESSES
+from oracle_batch.training.backtest.spreads import Profile
 from oracle_batch.training.boundaries import boundaries_of
+from oracle_batch.training.fleet import Fleet, ShowProgress
 from oracle_batch.training.honesty.chance import block_draws
+from oracle_batch.training.silent import silent
 from oracle_batch.types import TIMEFRAME_SECONDS, WINDOW, utc
 
 Float64 = NDArray[np.float64]
@@ -45,6 +50,7 @@ class PortfolioTask:
     target_pct: float
     horizon: int
     rates: Mapping[tuple[str, str], Bars] = field(default_factory=dict)
+    profiles: tuple[Profile, ...] = ()
 
 
 class Odds(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +71,11 @@ class Odds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Portfolio(msgspec.Struct, frozen=True, kw_only=True):
-    """One account over the stretch on which all models have bars. ``unseen`` says whether none had seen them."""
+    """One account over the stretch on which all models have bars. ``unseen`` says whether none had seen them.
+
+    ``stress`` are the account's metrics at multiples of all costs. ``spread_source`` and ``swap_source`` name for each
+    symbol where its costs come from.
+    """
 
     models: tuple[str, ...]
     rules: str
@@ -74,6 +84,9 @@ class Portfolio(msgspec.Struct, frozen=True, kw_only=True):
     last: int
     unseen: bool
     metrics: Metrics
+    stress: dict[str, Metrics]
+    spread_source: dict[str, str]
+    swap_source: dict[str, str]
     by_model: dict[str, float]
     refused: dict[str, int]
     events: dict[str, int]
@@ -83,8 +96,39 @@ class Portfolio(msgspec.Struct, frozen=True, kw_only=True):
     odds: Odds | None
 
 
-def portfolio(task: PortfolioTask) -> tuple[Portfolio, Trading]:
-    """Trade all models together, then draw accounts from the days.
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """One life of the account, for whichever process does it: the arguments of :func:`play`."""
+
+    setup: Setup
+    lives: Sequence[Life]
+    bars: Mapping[str, Bars]
+    rates: Mapping[tuple[str, str], Bars]
+    first: Sequence[int]
+    profiles: tuple[Profile, ...]
+    factor: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What became of it; ``contracts`` by symbol, at the end."""
+
+    trading: Trading
+    trades: Trades
+    contracts: dict[str, Contract]
+
+
+def played(one: Playing) -> Played:
+    """Let the account live."""
+    hands, trading = play(one.setup, one.lives, one.bars, one.rates, one.first, one.profiles or None, one.factor)
+    trades = account_trades(trading.deals, hands.contract_at, trading.money_digits)
+    return Played(trading, trades, hands.contracts())
+
+
+def portfolio(
+    task: PortfolioTask, crew: Fleet | None = None, progress: ShowProgress = silent
+) -> tuple[Portfolio, Trading]:
+    """Trade all models together, also at higher costs and without limits, then draw accounts from the days.
 
     Raises:
         UsageError: the models have no bars in common.
@@ -98,14 +142,27 @@ def portfolio(task: PortfolioTask) -> tuple[Portfolio, Trading]:
         raise UsageError("the models have no unseen bars in common", field="--portfolio", fix=f"their bars: {spans}")
     cut = [_until(life, end) for life in lives.values()]
     first = [max(1, int(np.searchsorted(life.time, begin))) for life in cut]
-    hands, trading = play(task.setup, cut, task.bars, task.rates, first, None, 1.0)
-    trades = account_trades(trading.deals, hands.contracts(), trading.money_digits)
+    own = Playing(task.setup, cut, task.bars, task.rates, first, task.profiles)
+    ways = {f"costs ×{factor:g}": replace(own, factor=factor) for factor in STRESSES}
+    ways["no limits"] = replace(own, setup=_without_limits(task.setup))
+    answers = (crew or Fleet()).fan_out(played, ways, progress, "accounts")
+    for answer in answers.values():
+        if isinstance(answer, OracleBatchError):
+            raise answer
+    *priced, free = [answer for answer in answers.values() if isinstance(answer, Played)]
+    trading = priced[0].trading
     balance = task.setup.account.paper.balance
-    time, equity = on_trading_days(trading, *cut)
     rules = limit_rules(task.setup.account.risk, task.setup.home)
-    _, low = _days(time, equity, balance)
-    _, free = play(_without_limits(task.setup), cut, task.bars, task.rates, first, None, 1.0)
-    drawn = _days(*on_trading_days(free, *cut), balance)
+    _, low = _days(*on_trading_days(trading, *cut), balance)
+    drawn = _days(*on_trading_days(free.trading, *cut), balance)
+    stress = {
+        f"{factor:g}": measure(
+            *on_trading_days(one.trading, *cut), one.trades, exposure=_in_position(one.trading), start=balance
+        )
+        for factor, one in zip(STRESSES, priced, strict=True)
+    }
+    profiles = {one.symbol: one for one in task.profiles}
+    contracts = priced[0].contracts
     return Portfolio(
         models=tuple(lives),
         rules=rules.name,
@@ -113,7 +170,10 @@ def portfolio(task: PortfolioTask) -> tuple[Portfolio, Trading]:
         first=begin,
         last=end,
         unseen=unseen,
-        metrics=measure(time, equity, trades, exposure=_in_position(trading), start=balance),
+        metrics=stress["1"],
+        stress=stress,
+        spread_source={symbol: spread_source(task.setup, symbol, profiles.get(symbol)) for symbol in sorted(contracts)},
+        swap_source={symbol: swap_source(contracts[symbol]) for symbol in sorted(contracts)},
         by_model=_by_model(trading),
         refused=dict(trading.refusals),
         events={name: count for name, count in trading.events.items() if name in ("account_paused", "profit_target")},
@@ -209,7 +269,7 @@ def odds(
         reference = balance if rules.maximum.trails == "never" else peak
         base = balance if rules.maximum.of == "initial" else reference
         maximum = depth <= reference - np.asarray(base) * rules.maximum.loss_pct / 100
-    passed = after >= balance * (1 + target_pct / 100)
+    passed = after >= balance * (1 + target_pct / 100) if target_pct else none
     at = [_first(found, horizon) for found in (passed, day, maximum)]
     won = (at[0] < at[1]) & (at[0] < at[2]) & (at[0] < horizon)
     by_day = ~won & (at[1] <= at[2]) & (at[1] < horizon)

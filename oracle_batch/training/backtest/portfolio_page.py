@@ -7,19 +7,24 @@ import numpy as np
 from oracle_batch.training.backtest.chronicle import Trading
 from oracle_batch.training.backtest.page import ROWS
 from oracle_batch.training.backtest.portfolio import Portfolio
-from oracle_batch.training.pages import BLUE, GREEN, RED, Page, axes, dates, number, percent
+from oracle_batch.training.pages import BLUE, GREEN, RED, Page, axes, counted, dates, number, percent
 from oracle_batch.types import utc
 
 
 def page_of(found: Portfolio, trading: Trading) -> Page:
     """The account's numbers, the odds under the rules, the curve, and each model's part."""
-    lead = f"{len(found.models)} models on one account under {found.rules}."
+    lead = f"{counted(len(found.models), 'model')} on one account under {found.rules}."
     if not found.unseen:
         lead += " Not every model says which bars it has seen: this is no evidence."
     page = Page("Backtest of a portfolio", lead)
     page.paragraph(f"{utc(found.first)} to {utc(found.last)}, {found.balance:,.2f} at the start.", small=True)
     page.heading("Results")
-    page.table(("", "account"), [(name, pick(found.metrics)) for name, pick in ROWS])
+    columns = ("account", *(f"costs ×{factor}" for factor in found.stress if factor != "1"))
+    page.table(("", *columns), [(name, *(pick(one) for one in found.stress.values())) for name, pick in ROWS])
+    page.table(
+        ("symbol", "spread", "swap"),
+        [(name, found.spread_source[name], found.swap_source[name]) for name in found.spread_source],
+    )
     refused = ", ".join(f"{code} {count}" for code, count in sorted(found.refused.items())) or "none"
     events = ", ".join(f"{name} {count}" for name, count in sorted(found.events.items())) or "none"
     page.paragraph(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from oracle_batch.bars import Bars
 from oracle_batch.bundle.model import Model
+from oracle_batch.market.specs import Contract
 from oracle_batch.training.backtest import spreads
 from oracle_batch.training.backtest.account import Setup
 from oracle_batch.training.backtest.chronicle import Trading
@@ -203,7 +204,7 @@ def play(
     bars: Mapping[str, Bars],
     rates: Mapping[tuple[str, str], Bars],
     first: Sequence[int],
-    profile: spreads.Profile | None,
+    profile: spreads.Profile | tuple[spreads.Profile, ...] | None,
     factor: float,
 ) -> tuple[Hands, Trading]:
     """Hands and market over the lives' rows from ``first`` on, at a multiple of all costs."""
@@ -223,18 +224,14 @@ def _traded(task: Task, setup: Setup, life: Life, first: int | None) -> tuple[Tr
     for factor in STRESSES:
         hands, trading = play(setup, [life], {name: task.bars}, task.rates, [begin], task.spread_profile, factor)
         held = float(np.mean(life.action[begin:] != 0))
-        trades = account_trades(trading.deals, hands.contracts(), trading.money_digits)
+        trades = account_trades(trading.deals, hands.contract_at, trading.money_digits)
         time, equity = on_trading_days(trading, life)
         exposure = _exposure(trades, trading, held)
         found[f"{factor:g}"] = measure(time, equity, trades, exposure=exposure, start=task.balance)
         kept = kept or (hands, trading)
     assert kept is not None
     hands, trading = kept
-    contract = hands.contracts()[task.model.broker_symbol]
-    given = setup.specs.get(task.model.broker_symbol)
-    own_spread = given is not None and given.spread_points is not None
-    fixed = "fixed, from config/symbols.json" if own_spread else "fixed, from the bundle's training_config"
-    swap = f"{contract.swap_long:g} long and {contract.swap_short:g} short, in price a night, from config/symbols.json"
+    symbol = task.model.broker_symbol
     ends: dict[str, int] = {}
     for deal in trading.deals:
         if deal.closing:
@@ -245,11 +242,27 @@ def _traded(task: Task, setup: Setup, life: Life, first: int | None) -> tuple[Tr
         refused=dict(trading.refusals),
         ends=ends,
         unseen_only=first is not None,
-        spread_source=task.spread_profile.source if task.spread_profile is not None else fixed,
-        swap_source=swap if contract.swap_long or contract.swap_short else "none given in config/symbols.json",
+        spread_source=spread_source(setup, symbol, task.spread_profile),
+        swap_source=swap_source(hands.contracts()[symbol]),
         rate_sources=tuple(sorted({deal.rate_source for deal in trading.deals})),
         looks=trading.looks,
     )
+
+
+def spread_source(setup: Setup, symbol: str, profile: spreads.Profile | None) -> str:
+    """Where a symbol's spread comes from, in words."""
+    if profile is not None:
+        return profile.source
+    given = setup.specs.get(symbol)
+    own = given is not None and given.spread_points is not None
+    return "fixed, from config/symbols.json" if own else "fixed, from the bundle's training_config"
+
+
+def swap_source(contract: Contract) -> str:
+    """What a symbol's nights cost, and who says so."""
+    if not (contract.swap_long or contract.swap_short):
+        return "none given in config/symbols.json"
+    return f"{contract.swap_long:g} long and {contract.swap_short:g} short, in price a night, from config/symbols.json"
 
 
 def _exposure(trades: Trades, trading: Trading, otherwise: float) -> float:

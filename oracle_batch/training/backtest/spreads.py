@@ -30,10 +30,16 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """How the costs of a backtest differ from the contracts': a profile of spreads, and a multiple of everything."""
+    """How the costs of a backtest differ from the contracts': profiles of spreads, and a multiple of everything."""
 
-    profile: Profile | None = None
+    profile: Profile | tuple[Profile, ...] | None = None
     factor: float = 1.0
+
+    @property
+    def spreads(self) -> dict[str, tuple[float, ...]]:
+        """Spreads by UTC hour, of the symbols that have a profile."""
+        given = self.profile if isinstance(self.profile, tuple) else (self.profile,)
+        return {one.symbol: one.spread for one in given if one is not None}
 
 
 class MarketContracts(Contracts):
@@ -49,20 +55,23 @@ class MarketContracts(Contracts):
         clock: Clock,
     ) -> None:
         super().__init__(settings, models, currency, file)
-        self._market, self._clock = market, clock
+        self._factor, self._spreads, self._clock = market.factor, market.spreads, clock
         self._priced: dict[tuple[str, int], Contract] = {}
 
     def find(self, symbol: str) -> Contract | None:
-        market, hour = self._market, -1
-        if market.profile is not None and market.profile.symbol == symbol:
-            hour = int(self._clock.now()) // 3600 % HOURS
+        return self.at(symbol, self._clock.now() if symbol in self._spreads else 0.0)
+
+    def at(self, symbol: str, time: float) -> Contract | None:
+        """The terms on which a position is opened at an instant (Unix seconds)."""
+        spreads = self._spreads.get(symbol)
+        hour = int(time) // 3600 % HOURS if spreads is not None else -1
         found = self._priced.get((symbol, hour))
         if found is None:
             base = super().find(symbol)
             if base is None:
                 return None
-            spread = base.spread if hour < 0 or market.profile is None else market.profile.spread[hour]
-            factor = market.factor
+            spread = base.spread if spreads is None else spreads[hour]
+            factor = self._factor
             found = self._priced[symbol, hour] = replace(
                 base,
                 spread=spread if factor == 1 else spread * factor,
@@ -77,15 +86,25 @@ def read_profile(path: Path, symbol: str, point: float) -> Profile:
 
     Quotes have the columns ``time`` (Unix seconds or milliseconds), ``bid`` and ``ask``.
 
+    A folder holds one file a symbol, ``SYMBOL.csv`` or ``SYMBOL.parquet``.
+
     Raises:
         DataError: unreadable, an hour is missing or given twice, or a spread is no number above 0.
     """
+    if path.is_dir():
+        files = [path / f"{symbol}{suffix}" for suffix in (".csv", ".parquet")]
+        found = next((file for file in files if file.is_file()), None)
+        if found is None:
+            raise DataError(f"has no spreads of {symbol}", file=path, fix=f"put {symbol}.csv there")
+        return read_profile(found, symbol, point)
     if path.suffix == ".parquet":
         return _of_quotes(path, symbol)
     spread: dict[int, float] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             for number, row in enumerate(csv.DictReader(file), 2):
+                if lost := {"hour", "spread_points"} - set(row):
+                    raise ValueError(f"no column {' and '.join(sorted(lost))}")
                 hour, points = int(row["hour"]), float(row["spread_points"])
                 if hour not in range(HOURS) or hour in spread or not 0 <= points < 1e6:
                     raise ValueError(f"line {number}: hour {hour}, spread_points {points:g}")
@@ -107,7 +126,8 @@ def _of_quotes(path: Path, symbol: str) -> Profile:
     try:
         table = pyarrow.parquet.read_table(path, columns=["time", "bid", "ask"])
     except (OSError, pyarrow.ArrowInvalid, KeyError) as error:
-        raise DataError(f"holds no quotes: {error}", file=path, fix="columns time, bid, ask are needed") from None
+        why = str(error).splitlines()[0]
+        raise DataError(f"holds no quotes: {why}", file=path, fix="columns time, bid, ask are needed") from None
     time, bid, ask = (table.column(name).to_numpy().astype(np.float64) for name in ("time", "bid", "ask"))
     good = np.isfinite(bid) & np.isfinite(ask) & (bid > 0) & (ask >= bid)
     if not good.any():

@@ -13,6 +13,7 @@ from oracle_batch.training.backtest.page import page_of
 from oracle_batch.training.backtest.run import AN_EDGE, NO_EDGE, Report, Task, backtest
 from oracle_batch.training.backtest.walk_forward import WalkForward, walk_forward
 from oracle_batch.training.honesty.chance import holm
+from oracle_batch.training.pages import with_lead
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,5 +63,9 @@ def as_a_family(answers: Mapping[str, Answer]) -> dict[str, Answer]:
         if corrected > 0.05:
             doubts = (*doubts, f"among the {len(judged)} bundles looked at together its p-value is {corrected:.2f}")
         verdict = NO_EDGE if doubts else AN_EDGE
-        found[name] = replace(answer, report=with_(report, honesty=honesty, doubts=doubts, verdict=verdict))
+        lead = (
+            f"{verdict[:1].upper()}{verdict[1:]}; among {len(judged)} bundles looked at together p = {corrected:.2f}."
+        )
+        new = with_(report, honesty=honesty, doubts=doubts, verdict=verdict)
+        found[name] = replace(answer, report=new, page=with_lead(answer.page, lead))
     return found
