@@ -36,7 +36,7 @@ PAGES: Final = 200
 BREAK_S: Final = 54 * 3600
 """A gap at the edge of a page that is longer than a weekend is asked for once more: the page may be cut short."""
 AHEAD_S: Final = 120.0
-"""The server's clock may be ahead of ours by so much in questions about the newest past."""
+"""The server's clock may be ahead of ours by so much in questions about the newest past, or ours was set back since."""
 
 Page = Callable[[int, int], Awaitable[tuple[Sequence[Any], bool]]]
 """What lies in a stretch of milliseconds, both ends included, and whether there is more."""
@@ -142,7 +142,7 @@ class History:
     ) -> list[Any]:
         """Everything since an instant: week by week, and around what a page that is cut short holds."""
         first = scales.milliseconds(since)
-        last = max(scales.milliseconds(self._clock.now() + AHEAD_S), first)
+        last = scales.milliseconds(max(self._clock.now(), since) + AHEAD_S)
         week = WEEK_S * 1000
         todo = [(left, min(left + week, last)) for left in range(first, last + 1, week)]
         if len(todo) > PAGES:
