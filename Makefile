@@ -14,11 +14,12 @@ CHAOS_SEED ?= 0
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-pinned check static format bench chaos lock clean
+.PHONY: help demo test test-long test-pinned check static format bench chaos lock clean
 
 help:
 	@echo "make demo    a few hundred ticks on the paper broker, with a report"
 	@echo "make test    the test suite, with the line coverage (at least $(COVERAGE_MIN) %)"
+	@echo "make test-long    the test suite with more examples of each property, and without the coverage"
 	@echo "make test-pinned  the cTrader tests on the releases that its package pins"
 	@echo "make static  formatting, lint and types"
 	@echo "make check   static and test"
@@ -34,8 +35,13 @@ demo: $(VENV)/runtime.stamp
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term --cov-fail-under=$(COVERAGE_MIN)
 
+test-long: $(VENV)/dev.stamp
+	TESTS_LONG=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+# What is left out has no part in the protocol: it imports neither protobuf nor Twisted.
 test-pinned: $(PINNED)/stamp
-	$(PINNED)/bin/python -m pytest tests/openapi tests/broker/ctrader tests/sim
+	$(PINNED)/bin/python -m pytest -n auto --dist worksteal --ignore-glob='tests/sim/test_exchange_*' \
+		tests/openapi tests/broker/ctrader tests/sim
 
 static: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -49,7 +49,7 @@ async def propose(
         _count_revisions(desk, name, thought, acted.get(name, {}))
         if name in unsure:
             desk.leave_unsure(name, thought)
-        elif thought.bar_time > max(desk.books(name).last_bar, thought.twin.warmed_to):
+        elif thought.bar_time > desk.books(name).last_bar and (not _is_silent(thought) or _stands(desk, thought)):
             due.append(thought)
     pending = any(one.pending_close is not None for one in desk.executor.models.values())
     if not due and not pending and not (desk.failed and desk.positions) and not (desk.opened or desk.recovery.pause):
@@ -66,6 +66,17 @@ async def propose(
     plans = plan(candidates, ours, desk.account, desk.rules, now=now, paused=paused)
     plans = [_deferred(desk, one, now) for one in plans]
     return Proposal(plans, {one.model: one for one in candidates}, view)
+
+
+def _is_silent(thought: Thought) -> bool:
+    """Whether the newest bar was consumed by a warm-up."""
+    return thought.bar_time <= thought.twin.warmed_to
+
+
+def _stands(desk: Desk, thought: Thought) -> bool:
+    """Whether the newest bar's decision is on its way: then it is carried out, whatever warmed the twin up since."""
+    standing = desk.recovery.standing.get(thought.model.model_id)
+    return standing is not None and standing.bar_time == thought.bar_time
 
 
 async def _assessed(desk: Desk, symbols: set[str], now: float) -> RiskView | None:
@@ -118,8 +129,8 @@ def _candidate(desk: Desk, thought: Thought, view: RiskView | None, windows: Map
 
 def _decision(desk: Desk, thought: Thought) -> tuple[int, bool]:
     """The action on the newest bar and whether it is an edge; a decision that is carried out in part stands."""
-    standing = desk.recovery.standing.get(thought.model.model_id)
-    if standing is not None and standing.bar_time == thought.bar_time:
+    if _stands(desk, thought):
+        standing = desk.recovery.standing[thought.model.model_id]
         return standing.action, standing.edge
     return thought.action, thought.action != thought.before.last_action
 

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
@@ -20,6 +20,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give the processes that tests start byte code, as an installed program has: it costs time and memory to make."""
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(PACKAGE, quiet=2)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are processors: now and then each test waits for something."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count no lines where the same ones are gone over and over again: it makes that half as long again."""
+    for item in items:
+        if is_hypothesis_test(getattr(item, "obj", None)) or item.get_closest_marker("slow"):
+            item.add_marker("no_cover")
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ import pytest
 from bench import armed, fleet, measure, scale
 from oracle_batch.bundle.compiled import load_model
 
+pytestmark = pytest.mark.no_cover
+
 ROOT = Path(__file__).parents[1]
 TINY = measure.Sizes(
     models=3,
@@ -87,6 +89,7 @@ NUMBERS = (
     "train_steps_per_s",
     "reference_train_steps_per_s",
     "fleet_speedup_2_workers",
+    "fleet_speedup_2_workers_median",
 )
 
 

@@ -165,6 +165,7 @@ def steps(target: str, venv: Path) -> str:
     ("target", "command"),
     [
         ("test", "-m pytest -n auto --dist worksteal --cov --cov-report=term --cov-fail-under=90"),
+        ("test-long", "-m pytest -n auto --dist worksteal"),
         ("check", "mypy"),
         ("check", "ruff format --check"),
         ("check", "-m pytest"),
@@ -189,4 +190,17 @@ def test_the_demo_needs_the_runtime_only(tmp_path: Path) -> None:
 def test_ci_runs_the_test_command_and_the_checks() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert "make test check" in script.read_text(encoding="utf-8")
+    commands = script.read_text(encoding="utf-8")
+    assert commands.index("make test check") < commands.index("make test-pinned")
+
+
+def test_what_the_pinned_run_leaves_out_imports_neither_protobuf_nor_twisted() -> None:
+    (pattern,) = re.findall(r"--ignore-glob='(\S+)'", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(ROOT.glob(pattern))]
+    assert modules
+    program = (
+        f"import importlib, sys\nfor name in {modules}: importlib.import_module(name)\n"
+        "print([name for name in sys.modules if name.startswith(('google.protobuf', 'twisted'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr

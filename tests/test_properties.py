@@ -25,6 +25,7 @@ from oracle_batch.config.settings import PaperSettings
 from oracle_batch.market.feed import Feed
 from oracle_batch.types import ACTIONS, WINDOW
 from tests.bundle.build import make_bundle
+from tests.examples import examples
 from tests.tick.fakes import RefusesCloses
 from tests.tick.lab import T0, WARM, WORDS, Lab, came_to, outcome, scripted, shaped, tree, write_bars
 
@@ -249,7 +250,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return lab
 
 
-@settings(BOUNDED, max_examples=60)
+@settings(BOUNDED, max_examples=examples(30, 60))
 @given(days=DAYS, hold=st.booleans(), enter_first=st.booleans())
 def test_the_hands_do_what_the_text_says(
     scene: Lab, days: list[tuple[str, str]], hold: bool, enter_first: bool

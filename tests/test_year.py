@@ -1,5 +1,7 @@
 """Weeks of real bars through the real hands: realised profit, commission, swap, balance and journal agree to the cent.
 
+pytestmark = pytest.mark.no_cover
+
 ``python -m bench.year`` does the same for a whole year; here are the shipped models and bars, and, where there are more
 models, a day of them.
 """

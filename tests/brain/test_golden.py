@@ -13,6 +13,8 @@ from oracle_batch.brain.twin import FLAT
 from oracle_batch.bundle.compiled import load_model
 from tests.brain.golden import CASES, TYPES, Case, compute
 
+pytestmark = pytest.mark.no_cover
+
 RECOMPUTED = 25
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.file.stem)
 

@@ -20,6 +20,8 @@ from tests.brain.markets import market
 from tests.brain.reference import Reference, frame, regime_features, run
 from tests.bundle.build import parts
 
+pytestmark = pytest.mark.no_cover
+
 torch = pytest.importorskip("torch")
 sb3 = pytest.importorskip("stable_baselines3")
 gymnasium = pytest.importorskip("gymnasium")

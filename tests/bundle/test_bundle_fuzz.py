@@ -24,9 +24,12 @@ from oracle_batch.bundle.read import read_bundle
 from oracle_batch.bundle.unpickle import unpickle
 from oracle_batch.errors import BundleError
 from tests.bundle.build import parts, zip_bytes
+from tests.examples import examples
+
+pytestmark = pytest.mark.no_cover
 
 HMM, PPO = "EURUSD_M15_hmm.pkl", "EURUSD_M15_ppo.zip"
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(max_examples=examples(75, 150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def outcome(data: bytes) -> Model | None:
@@ -169,7 +172,7 @@ opcodes = st.lists(
 
 
 @given(opcodes)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(300, 600), deadline=None)
 def test_random_programs_do_nothing_but_end(program: list[bytes]) -> None:
     allowed = Allowed(
         builders={**numpy_builders(), "collections.deque": deque_of},

@@ -15,6 +15,8 @@ from tests.cli.conftest import Cli
 from tests.tick.lab import write_bars
 from tests.training.test_train_cli import SMALL
 
+pytestmark = pytest.mark.no_cover
+
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("stable_baselines3")
 

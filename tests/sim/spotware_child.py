@@ -59,7 +59,7 @@ def on_message(client, message):
 def until(test):
     deferred = Deferred()
     waiting.append((test, deferred))
-    return deferred.addTimeout(10, reactor)
+    return deferred.addTimeout(60, reactor)
 
 
 @inlineCallbacks
@@ -137,6 +137,6 @@ client = Client(HOST, int(PORT), TcpProtocol, numberOfMessagesToSendPerSecond=20
 client.setConnectedCallback(on_connected)
 client.setMessageReceivedCallback(on_message)
 client.startService()
-reactor.callLater(60, reactor.stop)
+reactor.callLater(120, reactor.stop)
 reactor.run()
 sys.exit("\n".join(failed) if failed else 0)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from oracle_batch.openapi.messages import api, model
 from oracle_batch.sim.dispatch import ROUTES
+from tests.examples import examples
 from tests.sim.market import ACCOUNT, START, exchange, new_order, on_account
 from tests.sim.serving import run, serving
 
@@ -102,7 +103,7 @@ trades = st.sampled_from(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(50, 100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.one_of(requests, trades.flatmap(message), likely_order(), likely_change()), min_size=1, max_size=20),
     st.sets(st.integers(0, 20)),

@@ -16,6 +16,7 @@ from oracle_batch.openapi.frames import frame
 from oracle_batch.openapi.messages import api, common, wrap
 from oracle_batch.sim.line import MAX_REQUEST_BYTES
 from oracle_batch.sim.server import Pace
+from tests.examples import examples
 from tests.sim.serving import Client, eventually, run, serving
 
 VERSION = api.ProtoOAVersionReq()
@@ -53,7 +54,7 @@ def test_one_byte_at_a_time_is_read_as_well_as_glued_frames() -> None:
     run(scenario)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(20, 40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.binary(max_size=200), max_size=5), st.lists(st.integers(1, 40), min_size=1, max_size=20))
 def test_whatever_comes_the_server_goes_on(junk: list[bytes], cuts: list[int]) -> None:
     async def scenario() -> None:
@@ -71,7 +72,7 @@ def test_whatever_comes_the_server_goes_on(junk: list[bytes], cuts: list[int]) -
     run(scenario)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(30, 60), deadline=None)
 @given(st.integers(0, 2**31), st.binary(max_size=60), st.text(max_size=5))
 def test_a_whole_envelope_around_nonsense_is_answered_or_ends_the_line(kind: int, payload: bytes, number: str) -> None:
     async def scenario() -> None:

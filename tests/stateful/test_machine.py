@@ -6,6 +6,8 @@ import pytest
 
 from tests.stateful import machine, storm
 
+pytestmark = pytest.mark.no_cover
+
 
 @pytest.mark.parametrize("number", range(3))
 def test_whatever_dies_and_fails_no_leg_is_filled_twice_and_none_is_lost(number: int) -> None:

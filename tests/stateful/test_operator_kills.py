@@ -17,6 +17,8 @@ from tests.stateful.killing import Guillotine
 from tests.tick.lab import Lab, came_to, scripted
 from tests.tick.test_sync_scenarios import EURUSD
 
+pytestmark = pytest.mark.no_cover
+
 
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:

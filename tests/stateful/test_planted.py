@@ -7,6 +7,8 @@ import pytest
 from tests.stateful import planted
 from tests.stateful.lives import LIVES, live
 
+pytestmark = pytest.mark.no_cover
+
 SEEDS = sorted({(bug.life, bug.seed) for bug in planted.BUGS.values()})
 
 

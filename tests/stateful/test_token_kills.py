@@ -11,6 +11,8 @@ import pytest
 from tests.sim.acceptance.world import World, each_world
 from tests.stateful.killing import DeadError, Guillotine
 
+pytestmark = pytest.mark.no_cover
+
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:

@@ -14,6 +14,8 @@ from tests.stateful.killing import DeadError
 from tests.tick.lab import Lab
 from tests.tick.test_tick_crash import result, scene
 
+pytestmark = pytest.mark.no_cover
+
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_disk() -> Any:

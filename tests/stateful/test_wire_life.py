@@ -13,6 +13,8 @@ from oracle_batch import verifying
 from tests.sim.acceptance.world import World, each_world
 from tests.stateful.killing import Guillotine
 
+pytestmark = pytest.mark.no_cover
+
 EACH = {"times": 0}
 FILLED = {"where": {"executionType": "ORDER_FILLED"}}
 FAULTS: tuple[list[dict[str, Any]], ...] = (

@@ -26,6 +26,7 @@ from oracle_batch.broker.base import CloseIntent, OpenIntent
 from oracle_batch.brokers import make_broker
 from oracle_batch.bundle.compiled import load_models
 from oracle_batch.types import ACTIONS
+from tests.examples import examples
 from tests.guard.acts import guarded
 from tests.operating.acts import closed
 from tests.tick.fakes import RefusesCloses
@@ -370,7 +371,7 @@ KILLED_AND_REVISED: Drawn = [
 ]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(12, 25), deadline=None, suppress_health_check=list(HealthCheck))
 @example(drawn=STOPPED_AND_STRONGER)
 @example(drawn=KILLED_AND_REVISED)
 @given(drawn=steps)

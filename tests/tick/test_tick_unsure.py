@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from oracle_batch import guarding, verifying
 from oracle_batch.broker.base import Ack, Broker, Deal, Gate, OpenIntent, PlacedOrder, Position, Request
 from oracle_batch.desk import Desk
+from oracle_batch.warmup import warm_up
 from tests.stateful import truth
 from tests.tick.fakes import Wrapped, install, uninstall
 from tests.tick.lab import Lab, came_to, outcome
@@ -220,4 +223,43 @@ def test_a_leg_of_a_model_whose_books_are_damaged_is_asked_for_when_they_are_rep
     path.write_text(json.dumps({**document, "models": whole["models"]}))
     assert came_to(lab.tick(1, late=20.0), EURUSD) == ("OPEN", "OK", "RECOVERED")
     truth.books_agree(lab, "paper")
+    truth.legs_are_accounted_for(lab, "paper")
+
+
+@pytest.mark.parametrize(
+    ("late", "came"), [(10.0, ("CLOSE_OPEN", "OK", None)), (100.0, ("CLOSE_OPEN", "SKIP", "LATE"))]
+)
+def test_a_decision_that_is_on_its_way_is_carried_out_though_its_bar_was_warmed_up_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: float, came: tuple[str, str, str | None]
+) -> None:
+    lab = Lab(tmp_path / "home")
+    lab.add("EURUSD", "M15", "W L1 S2 S2")
+    lab.tick(0)
+    lab.tick(1)
+    killed(lab, 2, "send", monkeypatch)
+    warmed = warm_up(lab.workspace, lab.settings, lab.clock, "EURUSD", lambda *_: nullcontext(Mock()))
+    assert (warmed, lab.twin(EURUSD).warmed_to) == ({}, lab.time(EURUSD, 2))
+    assert came_to(lab.tick(2, late=late), EURUSD) == came
+    assert lab.positions() == ([("oracle:EURUSD_M15", -1, 300_000)] if late == 10 else [])
+    truth.legs_are_accounted_for(lab, "paper")
+
+
+def test_a_decision_that_is_on_its_way_outlives_a_run_that_cannot_use_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(tmp_path / "home")
+    lab.add("EURUSD", "M15", "W L1 S2 S2")
+    lab.tick(0)
+    lab.tick(1)
+    killed(lab, 2, "send", monkeypatch)
+    twin = lab.workspace.twin_path(EURUSD)
+    whole = twin.read_bytes()
+    twin.write_bytes(whole[:40])
+    for late in (4.0, 6.0):
+        assert outcome(lab.tick(2, late=late), EURUSD).error
+    twin.write_bytes(whole)
+    lab.say(EURUSD, 2, "L3")
+    report = lab.tick(2, late=10.0)
+    assert came_to(report, EURUSD) == ("CLOSE_OPEN", "OK", None)
+    assert outcome(report, EURUSD).action == 5
     truth.legs_are_accounted_for(lab, "paper")

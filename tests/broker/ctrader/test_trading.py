@@ -156,7 +156,7 @@ def test_forty_entries_leave_in_one_burst_within_the_rate(tmp_path: Path) -> Non
             await opened(found, *legs)
             stamps = [one.monotonic_ns for one in found.server.received if one.type == "NewOrderReq"]
             assert len(stamps) == 40
-            assert max(stamps) - min(stamps) < 200_000_000
+            assert len(set(stamps)) <= 2, "one write: whoever reads has them all at once"
             assert found.server.traffic.rates.max_per_second <= 50
             assert len(found.deals()) == 40
 

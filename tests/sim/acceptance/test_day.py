@@ -22,6 +22,8 @@ from oracle_batch.types import TIMEFRAME_SECONDS
 from tests.sim.acceptance.world import World
 from tests.tick.lab import T0, Lab, run
 
+pytestmark = pytest.mark.slow
+
 CLOSES = 96
 SYMBOLS = ("EURUSD", "GBPUSD", "AUDUSD", "NZDUSD", "USDCAD")
 FLEET = [
