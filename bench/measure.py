@@ -62,8 +62,8 @@ class Sizes:
     training_rounds: int = 3
     fleet_bars: int = 8000
     fleet_tasks: int = 8
-    fleet_rounds: int = 2
-    backtests: int = 2
+    fleet_rounds: int = 6
+    backtests: int = 3
     traded_bars: int = 6_000
 
 

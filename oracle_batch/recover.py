@@ -251,6 +251,11 @@ def _upkeep(detail: Mapping[str, Any]) -> Upkeep | None:
     return None if given is None else msgspec.convert(given, Upkeep)
 
 
+def decided(model: str, standing: Standing) -> Event:
+    """A decision that is carried out in part, for a run that finishes it."""
+    return Event(DECIDED, model, msgspec.to_builtins(standing))
+
+
 def carried(recovery: Recovery, ended_at: Mapping[str, float]) -> list[Event]:
     """What a run without the brain hands on to the next tick; it stands in the journal after the books' mark.
 
@@ -260,7 +265,7 @@ def carried(recovery: Recovery, ended_at: Mapping[str, float]) -> list[Event]:
     ended = [Event(POSITION_ENDED, model, {"time": time}) for model, time in sorted(ended_at.items())]
     bars = [(REVISED, model, {"bar_time": bar_time}) for model, bar_time in sorted(recovery.revised)]
     stands = [
-        Event(DECIDED, model, msgspec.to_builtins(one))
+        decided(model, one)
         for model, one in sorted(recovery.standing.items())
         if all(leg.model != model for leg in recovery.unsure)
     ]

@@ -89,6 +89,7 @@ NUMBERS = (
     "train_steps_per_s",
     "reference_train_steps_per_s",
     "fleet_speedup_2_workers",
+    "fleet_speedup_2_workers_median",
 )
 
 

@@ -21,7 +21,7 @@ from oracle_batch.hands.books import LastOutcome, ModelBooks
 from oracle_batch.hands.plan import ModelPlan
 from oracle_batch.hands.trade_log import counted
 from oracle_batch.hands.watch import Upkeep
-from oracle_batch.recover import Recovery
+from oracle_batch.recover import Recovery, decided
 from oracle_batch.report import AccountOutcome, Outcome
 from oracle_batch.store import executor as executor_file
 from oracle_batch.store.executor import Executor
@@ -175,6 +175,9 @@ class Keeping:
         self.outcomes[name] = replace(done, reason=code or done.reason, error=str(error))
         self.book(name, with_(self.books(name), last=with_(last, reason=code or last.reason, error=str(error))))
         self.after_send.append(Event("model_failed", name, {"error": str(error)}))
+        standing = self.recovery.standing.get(name)
+        if standing is not None and all(leg.model != name for leg in self.recovery.unsure):
+            self.recovery.unsettled.append(decided(name, standing))
 
     def leave_unsure(self, name: str, thought: Thought) -> None:
         """Note that nothing is done for a model whose last order is not accounted for; the next run asks again."""

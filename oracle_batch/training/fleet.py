@@ -28,6 +28,7 @@ ONE_THREAD: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 SETTINGS: Final = {
     "distributed.scheduler.allowed-failures": DEATHS,
     "distributed.worker.profile.enabled": False,  # it stops a worker's only thread a hundred times a second
+    "distributed.admin.tick.interval": "1s",  # fifty looks a second at whether a loop is stuck cost 4 % of a core each
     # Dask's own also makes workers give memory back at each large array's end, and ask for it anew at the next.
     "distributed.nanny.pre-spawn-environ": dict.fromkeys(ONE_THREAD, 1),
 }

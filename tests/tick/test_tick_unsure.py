@@ -242,3 +242,24 @@ def test_a_decision_that_is_on_its_way_is_carried_out_though_its_bar_was_warmed_
     assert came_to(lab.tick(2, late=late), EURUSD) == came
     assert lab.positions() == ([("oracle:EURUSD_M15", -1, 300_000)] if late == 10 else [])
     truth.legs_are_accounted_for(lab, "paper")
+
+
+def test_a_decision_that_is_on_its_way_outlives_a_run_that_cannot_use_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(tmp_path / "home")
+    lab.add("EURUSD", "M15", "W L1 S2 S2")
+    lab.tick(0)
+    lab.tick(1)
+    killed(lab, 2, "send", monkeypatch)
+    twin = lab.workspace.twin_path(EURUSD)
+    whole = twin.read_bytes()
+    twin.write_bytes(whole[:40])
+    for late in (4.0, 6.0):
+        assert outcome(lab.tick(2, late=late), EURUSD).error
+    twin.write_bytes(whole)
+    lab.say(EURUSD, 2, "L3")
+    report = lab.tick(2, late=10.0)
+    assert came_to(report, EURUSD) == ("CLOSE_OPEN", "OK", None)
+    assert outcome(report, EURUSD).action == 5
+    truth.legs_are_accounted_for(lab, "paper")
