@@ -190,8 +190,17 @@ def test_the_demo_needs_the_runtime_only(tmp_path: Path) -> None:
 def test_ci_runs_the_test_command_and_the_checks() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    commands = script.read_text(encoding="utf-8")
-    assert commands.index("make test check") < commands.index("make test-pinned")
+    commands = script.read_text(encoding="utf-8").splitlines()
+    assert [one for one in commands if one.startswith(("make", "wait"))] == [
+        "make .venv/runtime.stamp",
+        "make .venv-pinned/stamp &",
+        "make test",
+        'wait "$pinned"',
+        "make static &",
+        "make test-pinned",
+        'wait "$static"',
+    ]
+    assert "set -euo pipefail" in commands, "whichever of them fails, it fails"
 
 
 def test_what_the_pinned_run_leaves_out_imports_neither_protobuf_nor_twisted() -> None:

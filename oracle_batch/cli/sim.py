@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from oracle_batch.cli.session import clock_of, print_json
-from oracle_batch.errors import UsageError
+from oracle_batch.errors import ConfigError, UsageError
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ def sim(
 
     _refuse_beyond(speed, FASTEST, "--speed")
     _refuse_beyond(balance, RICHEST, "--balance")
+    if not data.is_dir():
+        raise ConfigError("no such folder of bars", file=data, field="--data", fix="correct --data")
     script = load_script(faults) if faults is not None else ()
     workspace = ctx.obj.workspace
     models, refused = load_models(workspace.models, workspace.compiled, write_cache=False)

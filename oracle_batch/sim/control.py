@@ -20,6 +20,8 @@ from oracle_batch.store.documents import split_path
 
 LINE_BYTES: Final = 4_000_000
 CONNECTIONS: Final = 64
+LONGEST_STEP_S: Final = 10 * 366 * 86400.0
+"""Nobody plays more in one go; whoever asks for it means something else than Unix seconds."""
 _TURNS: Final = 3
 """Turns of the loop after which what was written has been handed to the system."""
 
@@ -131,6 +133,8 @@ class Control:
             case Advance():
                 if not math.isfinite(command.to):
                     return {"error": "to: is no instant"}
+                if command.to - self._server.exchange.now > LONGEST_STEP_S:
+                    return {"error": "to: is more than ten years ahead; it is in Unix seconds"}
                 await self.advance(command.to)
             case Clock():
                 self._watching.add(writer)

@@ -18,7 +18,7 @@ from oracle_batch.brain import twin
 from oracle_batch.brain.decide import observed_twins
 from oracle_batch.brain.twin import FLAT, TwinState
 from oracle_batch.bundle.model import Model
-from oracle_batch.errors import DataError
+from oracle_batch.errors import DataError, UsageError
 from oracle_batch.training.reward import Reward
 from oracle_batch.training.tape import Tape, inputs_of
 from oracle_batch.types import ACTIONS
@@ -81,13 +81,23 @@ class TradingEnv(gymnasium.Env[Observation, np.int64]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         super().reset(seed=seed)
-        given = options or {}
-        bars = int(given.get("bars", self._episode_bars))
-        start = given.get("start")
-        self._row = int(self.np_random.integers(len(self._tape) - bars)) if start is None else int(start)
+        bars, start = self._asked(options or {})
+        self._row = int(self.np_random.integers(len(self._tape) - bars)) if start is None else start
         self._end = min(self._row + bars, len(self._tape) - 1)
         self._twin, self._equity = FLAT, 0.0
         return self._observation(), {}
+
+    def _asked(self, options: dict[str, Any]) -> tuple[int, int | None]:
+        """Length and first row of an episode.
+
+        Raises:
+            UsageError: naming the option that the tape has no room for.
+        """
+        for name, least, most in (("bars", 1, len(self._tape) - 1), ("start", 0, len(self._tape) - 2)):
+            if (given := options.get(name)) is not None and not least <= int(given) <= most:
+                raise UsageError(f"is {given}", field=f'options["{name}"]', fix=f"give {least} to {most}")
+        bars, start = options.get("bars"), options.get("start")
+        return self._episode_bars if bars is None else int(bars), None if start is None else int(start)
 
     def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         row, costs = self._row, self._model.costs

@@ -98,7 +98,12 @@ def search(
             if name not in answers
         }
         title = f"{wanted.history.symbol} trials {start + 1} to {start + len(asked)}"
-        new = crew.fan_out(run_trial, tasks, progress, title, made)
+        try:
+            new = crew.fan_out(run_trial, tasks, progress, title, made)
+        except KeyboardInterrupt:
+            words = "%s: search interrupted; %d new trials are on record, --resume goes on from there"
+            _log.warning(words, wanted.history.symbol, len(fresh))
+            raise
         answers.update(new)
         for one, name in zip(asked, drawn, strict=True):
             answer = answers[name]

@@ -165,6 +165,8 @@ def test_the_control_port_answers_bad_lines_with_an_error_and_lives_on(lab: Long
             ('{"cmd": "advance"}', "`to`"),
             ('{"cmd": "advance", "to": "later"}', "to: expected `float`"),
             ('{"cmd": "advance", "to": 1e400}', "to: number out of range"),
+            ('{"cmd": "advance", "to": 1e300}', "to: is more than ten years ahead"),
+            ('{"cmd": "advance", "to": 1704672000000}', "to: is more than ten years ahead"),
             ('{"cmd": "state", "acount": 1}', "unknown field `acount`"),
             ('{"cmd": "state", "account": 1}', "there is no 1"),
             ('{"cmd": "faults", "script": {}}', "script: expected `array`"),
@@ -223,6 +225,7 @@ def test_somebody_who_tells_no_time_is_no_clock(said: bytes) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "told"),
     [
+        (["--data", "absent"], 78, "absent: --data: no such folder of bars (correct --data)"),
         (["--symbols", "EURUSD,EURUSD"], 64, "--symbols"),
         (["--symbols", "GBPUSD"], 65, "no bars of GBPUSD"),
         (["--timeframes", "M16"], 78, "M16 is no timeframe"),

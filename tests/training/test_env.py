@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import replace as with_
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +16,13 @@ from hypothesis import strategies as st
 from oracle_batch.brain.decide import replay
 from oracle_batch.brain.twin import FLAT
 from oracle_batch.bundle.model import PolicyNet
-from oracle_batch.errors import DataError
+from oracle_batch.errors import DataError, UsageError
 from oracle_batch.training.env import TradingEnv
 from oracle_batch.training.reward import Reward, reward_unit
 from oracle_batch.training.vec_env import TradingVecEnv
+from tests.brain.markets import ROOT
 from tests.training.build import COSTS, actions, bars, model, tape
+from tests.training.test_data import write
 
 PLAIN = Reward(1.0, 0.0)
 GOLD = with_(COSTS, point=0.01, digits=2, pip_value=1.0, spread_points=20.0)
@@ -35,6 +40,24 @@ def test_the_checker_of_stable_baselines_passes() -> None:
     from stable_baselines3.common.env_checker import check_env
 
     check_env(TradingEnv(model(), tape(), PLAIN, 50))
+
+
+def test_the_documents_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
+    write(tmp_path / "EURUSD_M15.parquet", bars(2700))
+    monkeypatch.chdir(tmp_path)
+    told: dict[str, Any] = {}
+    exec(compile(block, "docs/training.md", "exec"), told)
+    assert told["observation"] in told["env"].observation_space
+    assert not told["terminated"]
+
+
+@pytest.mark.parametrize("options", [{"start": -1}, {"start": len(tape()) - 1}, {"bars": 0}, {"bars": len(tape())}])
+def test_an_episode_that_the_tape_has_no_room_for_is_refused(options: dict[str, int]) -> None:
+    (name,) = options
+    with pytest.raises(UsageError, match=name) as refused:
+        TradingEnv(model(), tape(), PLAIN, 50).reset(options=options)
+    assert refused.value.fix == f"give {int(name == 'bars')} to {len(tape()) - (1 if name == 'bars' else 2)}"
 
 
 def test_the_rewards_of_an_episode_add_up_to_its_profit() -> None:

@@ -318,7 +318,9 @@ def tried(task: search.TrialTask) -> Trial:
     return Trial(NOW, "EURUSD_M15", "trial", 4, task.history.sha256, {}, 1, score, [], same)
 
 
-def test_an_interrupted_search_keeps_its_trials_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_search_keeps_its_trials_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     wanted = search.Search(HISTORY, PARAMETERS, CostOptions(), 6, 1024, NOW)
     made: list[float] = []
     record: list[Trial] = []
@@ -335,6 +337,7 @@ def test_an_interrupted_search_keeps_its_trials_and_goes_on(monkeypatch: pytest.
     with pytest.raises(KeyboardInterrupt):
         search.search(wanted, silent, Fleet(), record=record.extend)
     assert len(record) == 3
+    assert "3 new trials are on record, --resume goes on from there" in caplog.text
     made.append(0.0)
     found, fresh = search.search(wanted, silent, Fleet(), known=record)
     assert (found, len(fresh)) == (whole, 3)
