@@ -41,3 +41,15 @@ def test_a_close_that_is_asked_for_while_the_first_is_on_its_way(again: bool, mo
             assert life.lab.losses(name) == sum(end.profit + end.swap - end.commission < 0 for end in mine)
 
     live(trouble)
+
+
+def test_a_guard_that_gives_lists_no_time_is_never_shown_one_that_lacks_an_order() -> None:
+    """It would take a close that has been carried out for one that never arrived."""
+
+    def trouble(life: Life) -> None:
+        for _ in range(4):
+            life.bar_closes(late=30.0, deaths=CALM, fault="answers lost", lag="unseen")
+            life.guard(deaths=CALM, fault=None, wait=2.0)
+            life.same_bar_again(deaths=CALM, fault=None)
+
+    live(trouble)

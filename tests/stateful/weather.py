@@ -77,7 +77,12 @@ class Flaky(Wrapped):
 
     @property
     def _behind(self) -> Behind | None:
-        return self._weather.behind.get(self._account)
+        """What the lists lack. For a run that gives them no time they have caught up with orders unseen at first."""
+        found = self._weather.behind.get(self._account)
+        if found is not None and found.how == "unseen" and not self._waits:
+            del self._weather.behind[self._account]
+            return None
+        return found
 
     def _hear(self) -> None:
         if self._deaf:
