@@ -99,7 +99,7 @@ async def burst_ms(sim: Sim, broker: CtraderBroker, count: int, round_: int) -> 
         return post(messages, historical=historical)
 
     session.post = stamped  # type: ignore[method-assign]
-    acks = await broker.execute(orders(count, round_), lambda _: None)
+    acks = await broker.execute(orders(count, round_), lambda _: {})
     session.post = post  # type: ignore[method-assign]
     assert all(ack.status == "OK" for ack in acks), acks
     arrived = sim.received(f"ob-bench-{round_}-")

@@ -6,6 +6,8 @@ import copy
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
 
 from msgspec.structs import replace as with_
 
@@ -101,23 +103,34 @@ def stand_in(desk: Desk) -> Desk:
     return other
 
 
-class _Keeper(logging.Handler):
-    """Keeps records instead of writing them."""
+_holding: Final[ContextVar[list[logging.LogRecord] | None]] = ContextVar("_holding", default=None)
 
-    def __init__(self, kept: list[logging.LogRecord]) -> None:
+
+class _Keeper(logging.Handler):
+    """Keeps the records of those who hold them back; others go where they always go."""
+
+    def __init__(self, kept: list[logging.LogRecord], others: list[logging.Handler]) -> None:
         super().__init__()
         self._kept = kept
+        self._others = others
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._kept.append(record)
+        if _holding.get() is self._kept:
+            self._kept.append(record)
+            return
+        for handler in self._others:
+            if record.levelno >= handler.level:
+                handler.handle(record)
 
 
 @contextmanager
 def held_back() -> Iterator[list[logging.LogRecord]]:
-    """Nothing is logged in the block; what would have been is in the list."""
+    """What the block logs, and the tasks that it starts, is only in the list; other tasks log as ever."""
     root, kept = logging.getLogger(), list[logging.LogRecord]()
-    handlers, root.handlers = root.handlers, [_Keeper(kept)]
+    handlers = root.handlers
+    root.handlers, token = [_Keeper(kept, handlers)], _holding.set(kept)
     try:
         yield kept
     finally:
         root.handlers = handlers
+        _holding.reset(token)
