@@ -5,6 +5,7 @@ gets as one line of JSON: its class, its fields by their public names, and what 
 stdout asks whoever started it to let the market move.
 """
 
+import itertools
 import json
 import sys
 
@@ -39,6 +40,7 @@ HOST, PORT, CLIENT_ID, SECRET, TOKEN, ACCOUNT, NOW = sys.argv[1:8]
 ACCOUNT = int(ACCOUNT)
 DAY = {"fromTimestamp": (int(NOW) - 86400) * 1000, "toTimestamp": (int(NOW) + 86400) * 1000}
 waiting = []
+numbers = itertools.count(1)
 failed = []
 
 
@@ -62,9 +64,15 @@ def until(test):
     return deferred.addTimeout(60, reactor)
 
 
+def send(client, request):
+    """The answer to a request under an id of ours: the client's own is an object's address, which may be another's soon
+    while a later message about that one is still to come."""
+    return client.send(request, clientMsgId=f"m-{next(numbers)}")
+
+
 @inlineCallbacks
 def every(client, *requests):
-    answers = yield DeferredList([client.send(request) for request in requests], fireOnOneErrback=True)
+    answers = yield DeferredList([send(client, request) for request in requests], fireOnOneErrback=True)
     return [Protobuf.extract(answer) for _, answer in answers]
 
 
@@ -75,9 +83,9 @@ def filled(found):
 @inlineCallbacks
 def session(client):
     account = {"ctidTraderAccountId": ACCOUNT}
-    yield client.send(ProtoOAApplicationAuthReq(clientId=CLIENT_ID, clientSecret=SECRET))
+    yield send(client, ProtoOAApplicationAuthReq(clientId=CLIENT_ID, clientSecret=SECRET))
     yield every(client, ProtoOAVersionReq(), ProtoOAGetAccountListByAccessTokenReq(accessToken=TOKEN))
-    yield client.send(ProtoOAAccountAuthReq(accessToken=TOKEN, **account))
+    yield send(client, ProtoOAAccountAuthReq(accessToken=TOKEN, **account))
     _, symbols, _ = yield every(
         client, ProtoOAAssetListReq(**account), ProtoOASymbolsListReq(**account), ProtoOATraderReq(**account)
     )
@@ -93,7 +101,8 @@ def session(client):
     print("MARKET", flush=True)
     yield live
     fill = until(filled)
-    client.send(
+    send(
+        client,
         ProtoOANewOrderReq(
             symbolId=symbol,
             orderType="MARKET",
@@ -104,27 +113,28 @@ def session(client):
             clientOrderId="order-1",
             relativeStopLoss=500,
             **account,
-        )
+        ),
     )
     bought = yield fill
     position = bought.position.positionId
-    yield client.send(
+    yield send(
+        client,
         ProtoOAAmendPositionSLTPReq(
             positionId=position,
             stopLoss=round(bought.deal.executionPrice - 0.01, 5),
             takeProfit=round(bought.deal.executionPrice + 0.01, 5),
             **account,
-        )
+        ),
     )
-    yield client.send(ProtoOAReconcileReq(**account))
+    yield send(client, ProtoOAReconcileReq(**account))
     fill = until(filled)
-    client.send(ProtoOAClosePositionReq(positionId=position, volume=100_000, **account))
+    send(client, ProtoOAClosePositionReq(positionId=position, volume=100_000, **account))
     yield fill
     fill = until(filled)
-    client.send(ProtoOAClosePositionReq(positionId=position, volume=100_000, **account))
+    send(client, ProtoOAClosePositionReq(positionId=position, volume=100_000, **account))
     yield fill
     yield every(client, ProtoOAReconcileReq(**account), ProtoOADealListReq(**DAY, **account))
-    yield client.send(ProtoOAAccountLogoutReq(**account))
+    yield send(client, ProtoOAAccountLogoutReq(**account))
 
 
 def on_connected(client):
