@@ -114,9 +114,8 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as end:
         if not isinstance(end.__context__, BrokenPipeError):  # else typer's way to say that nobody reads on
             raise
-    except (
-        PermissionError
-    ) as error:  # of a look at whether a file is there; whatever is read or written tells it itself
+    except PermissionError as error:
+        # of a look at whether a file is there; whatever is read or written tells it itself
         from oracle_batch.store.files import state_error
 
         refused = state_error(error, Path(error.filename or "?"), "look at")

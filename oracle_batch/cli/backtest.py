@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from oracle_batch.training.backtest.run import Report
     from oracle_batch.training.fleet import Fleet
 
+TARGET_PCT: Final = 10.0
+HORIZON_DAYS: Final = 252
+REFIT_STEPS: Final = 200_000
 Models = Annotated[list[Path] | None, typer.Argument(metavar="MODEL...", help="Bundles, e.g. EURUSD_M15.zip.")]
 BarsOption = Annotated[Path, typer.Option(help="A file of closed bars, or a folder of SYMBOL_TF.parquet or .csv.")]
 All = Annotated[bool, typer.Option("--all", help="Every bundle in HOME/models.")]
@@ -38,16 +41,18 @@ def backtest(
     rules: Annotated[str | None, typer.Option(help="A firm's limits, e.g. ftmo_2step.")] = None,
     target: Annotated[
         float | None,
-        typer.Option(min=0, help="With --portfolio: the profit that passes, in per cent; 0: none.  [default: 10]"),
+        typer.Option(
+            min=0, help=f"With --portfolio: the profit that passes, in per cent; 0: none.  [default: {TARGET_PCT:g}]"
+        ),
     ] = None,
     horizon: Annotated[
         int | None,
-        typer.Option(min=1, max=5000, help="With --portfolio: days an account may take.  [default: 252]"),
+        typer.Option(min=1, max=5000, help=f"With --portfolio: days an account may take.  [default: {HORIZON_DAYS}]"),
     ] = None,
     walk_forward: Annotated[int, typer.Option(min=0, max=50, help="Refit so many times; 0: not at all.")] = 0,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="With --walk-forward: training steps of each refit.  [default: 200000]"),
+        typer.Option(min=1, help=f"With --walk-forward: training steps of each refit.  [default: {REFIT_STEPS}]"),
     ] = None,
     balance: Annotated[
         float | None, typer.Option(min=1, help="Money at the start; the workspace's if left out.")
@@ -87,13 +92,15 @@ def backtest(
     wish = Wish(bars, balance, full or portfolio, rules, spreads)
     if portfolio:
         with fleet(cluster, workers) as crew:
-            found = _portfolio(bundles, place, wish, 10.0 if target is None else target, horizon or 252, crew, out)
+            found = _portfolio(
+                bundles, place, wish, TARGET_PCT if target is None else target, horizon or HORIZON_DAYS, crew, out
+            )
         if as_json:
             print_document(found)
         else:
             _print_portfolio(found)
         return
-    answers = _answers(bundles, place, wish, walk_forward, steps or 200_000, cluster, workers)
+    answers = _answers(bundles, place, wish, walk_forward, steps or REFIT_STEPS, cluster, workers)
     failed = {name: one for name, one in answers.items() if isinstance(one, OracleBatchError)}
     reports = _as_a_family({name: one for name, one in answers.items() if not isinstance(one, OracleBatchError)})
     _remember(place, reports)

@@ -213,9 +213,8 @@ class Session:
         sent_at = loop.time()
         try:
             line = self.post([(identity, message)], historical=historical)
-            async with asyncio.timeout(
-                self.patience.answer_s
-            ):  # `wait_for` takes an answer for the end of a cancellation
+            # not `wait_for`, which takes an answer for the end of a cancellation
+            async with asyncio.timeout(self.patience.answer_s):
                 found = await answer
         except TimeoutError:
             if line.heard_at < sent_at:
