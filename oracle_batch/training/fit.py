@@ -14,6 +14,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from oracle_batch.bundle.model import Model, PolicyNet
+from oracle_batch.training.interrupts import interruptible
 from oracle_batch.training.learner import Learner, new_ppo
 from oracle_batch.training.parameters import TrainingParameters
 from oracle_batch.training.reward import Reward
@@ -94,10 +95,11 @@ class PolicyFit:
         wanted = -(-ppo.total_steps // ppo.n_steps)
         title = f"{self._ground.model.model_id} seed {self._seed}"
         try:
-            with progress(title, wanted) as bar, threadpool_limits(1):
+            with interruptible() as check, progress(title, wanted) as bar, threadpool_limits(1):
                 for _ in range(self._rollouts):
                     bar.advance()
                 while self._rollouts < wanted and self._waited < selection.patience:
+                    check()
                     losses = self._learner.update(self._learner.collect())
                     self._rollouts += 1
                     due = self._rollouts % selection.every_rollouts == 0 or self._rollouts == wanted
@@ -109,7 +111,7 @@ class PolicyFit:
                     bar.advance()
         except KeyboardInterrupt:
             save(self.state)
-            done = self._rollouts * ppo.n_steps
+            done = self.state["rollouts"] * ppo.n_steps
             _log.warning("%s: interrupted; %d steps are saved, --resume goes on from there", title, done)
             raise
         assert self._best is not None

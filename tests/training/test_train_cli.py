@@ -154,7 +154,7 @@ def test_ctrl_c_saves_and_resume_goes_on(folder: Path, tmp_path: Path, capsys: p
     long = [*line, "--steps", "51200000", "--set", "selection.patience=1000000", "--set", "selection.every_rollouts=1"]
     child = subprocess.Popen(
         [sys.executable, "-m", "oracle_batch", "train", *long],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -163,15 +163,14 @@ def test_ctrl_c_saves_and_resume_goes_on(folder: Path, tmp_path: Path, capsys: p
         if saved.exists() or child.poll() is not None:
             break
         time.sleep(0.1)
-    log = ""
-    for _ in range(3):  # Python drops an interrupt that falls on a finaliser; whoever waits presses the keys again
-        child.send_signal(signal.SIGINT)
-        try:
-            _, log = child.communicate(timeout=60)
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    child.kill()
+    child.send_signal(signal.SIGINT)
+    try:
+        _, log = child.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        signals = Path(f"/proc/{child.pid}/status").read_text()
+        child.send_signal(signal.SIGABRT)  # the fault handler tells where it is
+        _, log = child.communicate(timeout=60)
+        pytest.fail(f"not interrupted: {signals}{log}")
     assert child.returncode == 130, log
     assert "interrupted; " in log
     assert "--resume goes on from there" in log
