@@ -78,7 +78,7 @@ def recorded_all(log: TradeLog, fresh: Sequence[ClosedTrade], keep_s: float) -> 
     for trade in fresh:
         models[trade.model] = longer(models.get(trade.model, Streak()), trade)
         account = longer(account, trade)
-    until = max(log.dropped_until, dropped[-1].time) if dropped else log.dropped_until
+    until = max([log.dropped_until, *(one.time for one in dropped)])
     return replace(log, trades=kept, dropped_until=until, models=models, account=account)
 
 
