@@ -15,7 +15,7 @@ def interruptible() -> Iterator[Callable[[], None]]:
 
     Python raises the exception wherever the main thread happens to be. In a finaliser, a weak reference's callback or
     a callback of C code it is dropped there, and a long loop would go on as if nobody had asked. A loop that calls the
-    check once a round ends one round later at most.
+    check once a round ends one round later at most. The end of the block checks, too.
 
     Outside the main thread, where no signal arrives, and where somebody else handles the signal (or ignores it, as a
     shell does for what it starts in the background), nothing is changed and the check never raises.
@@ -38,5 +38,6 @@ def interruptible() -> Iterator[Callable[[], None]]:
     signal.signal(signal.SIGINT, press)
     try:
         yield check
+        check()
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -39,11 +39,20 @@ def test_a_press_interrupts_at_once() -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_press_that_python_drops_is_seen_by_the_next_check() -> None:
-    with interruptible() as check:
+    reached = []
+    with pytest.raises(KeyboardInterrupt), interruptible() as check:  # noqa: PT012 - what is reached is the point
         check()
         Finaliser()
-        with pytest.raises(KeyboardInterrupt):
-            check()
+        reached.append("dropped")
+        check()
+        reached.append("not seen")
+    assert reached == ["dropped"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_press_that_python_drops_after_the_last_check_is_seen_at_the_end() -> None:
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        Finaliser()
 
 
 def test_a_press_before_is_not_remembered() -> None:
@@ -77,9 +86,10 @@ def test_a_thread_changes_nothing() -> None:
 
 
 class Dropped:
-    """A progress bar on whose third step Ctrl-C is pressed where Python drops it."""
+    """A progress bar on one of whose steps Ctrl-C is pressed where Python drops it."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: int) -> None:
+        self.at = at
         self.steps = 0
 
     @contextmanager
@@ -88,17 +98,18 @@ class Dropped:
 
     def advance(self) -> None:
         self.steps += 1
-        if self.steps == 3:
+        if self.steps == self.at:
             Finaliser()
 
 
+@pytest.mark.parametrize("at", [3, 6])  # 6 of 6: there is no next round, but a next seed
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_training_ends_after_the_round_in_which_a_press_was_dropped(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    at: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    progress = Dropped()
+    progress = Dropped(at)
     with pytest.raises(KeyboardInterrupt):
         train_one(HISTORY, order(tmp_path), progress, Fleet())
-    assert progress.steps == 3
-    assert "interrupted; 1536 steps are saved, --resume goes on from there" in caplog.text
+    assert progress.steps == at
+    assert f"interrupted; {at * 512} steps are saved, --resume goes on from there" in caplog.text
     assert (tmp_path / ".training" / "EURUSD_M15" / "seed-4.npz").exists()
